@@ -1,0 +1,1 @@
+"""The publishing side: upload, renditions, signed snapshots."""

@@ -1,0 +1,1 @@
+"""The township side: keeps a copy, speaks every box's dialect, streams."""

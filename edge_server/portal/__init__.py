@@ -1,0 +1,68 @@
+"""One box dialect a module. A dialect is a pure function of (request, catalogue view, login state, now)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from edge_server.catalog import CatalogView
+from edge_server.sessions.logins import Logins
+
+REQUEST_BODY_MAX_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class PortalRequest:
+    """One HTTP request as a dialect sees it; already size-limited and decoded."""
+
+    method: str
+    path: str
+    """Percent-decoded path, without the query."""
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+    """Fields of an ``application/x-www-form-urlencoded`` body; empty otherwise."""
+    headers: Mapping[str, str]
+    """Case-insensitive."""
+    cookies: Mapping[str, str]
+    remote: str
+    """Peer IP address."""
+    host: str
+    """``host:port`` under which the box reached us; used to build absolute URLs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PortalReply:
+    """What goes back: whole body in memory (portal pages are small)."""
+
+    status: int = 200
+    body: bytes = b""
+    media_type: str = "text/html; charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class PortalState:
+    """What a dialect may read. ``rtsp_authority`` is ``host:port`` of the RTSP egress for this box."""
+
+    view: CatalogView
+    logins: Logins
+    rtsp_authority: str
+    now: datetime
+    monotonic_s: float
+
+
+class Dialect(Protocol):
+    """One box dialect. Its module has one constant ``DIALECT`` of this type."""
+
+    @property
+    def name(self) -> str:
+        """Name, unique in the folder."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """URL path prefixes that this dialect answers, e.g. ``("/EDS/", "/EPG/")``."""
+
+    def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
+        """Answer one request; unknown paths get a 404 reply, never an exception."""

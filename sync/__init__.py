@@ -1,0 +1,1 @@
+"""Moves named bytes from A to B, verified and signed; knows no courseware."""

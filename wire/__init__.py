@@ -1,0 +1,1 @@
+"""Sans-IO codecs, one protocol a module. Grammar only; conversations live elsewhere."""
