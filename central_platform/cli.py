@@ -1,0 +1,237 @@
+"""``central-platform``: makes a platform folder, publishes and withdraws courseware, serves the published files."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from central_platform.config import FILE_NAME, CentralConfig, default_root, load
+from runtime.clock import SystemClock
+from runtime.output import Exit, Output
+from runtime.settings import ConfigError, Origin
+
+if TYPE_CHECKING:
+    from central_platform.publish.desk import Desk
+
+JSON = click.option("--json", "as_json", is_flag=True, help="JSON 行输出 / JSON lines on stdout.")
+ROOT = click.option(
+    "--dir",
+    "root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_root,
+    show_default="$CENTRAL_PLATFORM_DIR, else .",
+    help="平台目录 / platform folder made by `init`.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="rural-media-edge")
+def main() -> None:
+    """中心平台：发布课件，生成签名快照。 / Central platform: publishes courseware as signed snapshots."""
+
+
+@main.command()
+@click.argument("root", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@JSON
+def init(root: Path, as_json: bool) -> None:
+    """新建平台目录和密钥。 / Make a platform folder with new signing keys."""
+    from central_platform.publish.desk import init as make
+
+    out = Output(json=as_json)
+    config, _ = _config(out, root)
+    try:
+        desk = make(root, config.channel, SystemClock().utc())
+    except FileExistsError as error:
+        raise out.fail(
+            Exit.FAILED,
+            "exists",
+            f"{root} 已有平台，未作改动 / {root} already holds a platform; nothing was changed",
+        ) from error
+    (root / FILE_NAME).touch()
+    out.emit("summary", root=str(root), trust_anchor=str(desk.trust_anchor), published=str(desk.published))
+    if not as_json:
+        out.say(f"已建立 / made: {root}")
+        out.say(f"请把信任根文件交给每台边缘服务器 / hand this trust anchor to every edge server: {desk.trust_anchor}")
+
+
+@main.command()
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path, exists=True))
+@click.option("--title", required=True, help="标题 / title.")
+@click.option("--column", required=True, help="专栏名称 / column title.")
+@click.option(
+    "--class",
+    "item_class",
+    required=True,
+    type=click.Choice(["education", "service"]),
+    help="教育类（固定保存）或服务类（可淘汰）/ education is pinned, service is evictable.",
+)
+@click.option("--summary", default="", help="简介 / one or two sentences.")
+@ROOT
+@JSON
+def publish(source: Path, title: str, column: str, item_class: str, summary: str, root: Path, as_json: bool) -> None:
+    """发布一个视频文件或一个图文目录。 / Publish a media file, or a folder with index.html or Markdown and images."""
+    from central_platform.ingest import Refused
+    from central_platform.publish.catalogue import EditError
+    from central_platform.publish.desk import DeskBusy, Submission
+    from domain.courseware import ItemClass
+
+    out = Output(json=as_json)
+    config, _ = _config(out, root)
+    size = source.stat().st_size if source.is_file() else 0
+    if size > config.work_max_bytes:
+        raise out.fail(
+            Exit.FAILED,
+            "too_large",
+            f"文件 {size} 字节，超过上限 {config.work_max_bytes} / file too large; raise work_max_bytes to accept it",
+        )
+    submission = Submission(source, title, column, ItemClass(item_class), summary)
+    desk = _desk(out, root, config)
+    try:
+        item = desk.publish(submission, SystemClock().utc(), out.progress(source.name))
+    except Refused as refusal:
+        raise out.fail(Exit.FAILED, refusal.reason.value, f"{source.name}: {refusal}", file=str(source)) from refusal
+    except EditError as error:
+        raise out.fail(Exit.USAGE, "bad_request", str(error)) from error
+    except DeskBusy as error:
+        raise out.fail(Exit.FAILED, "busy", str(error)) from error
+    except OSError as error:
+        raise _disk(out, error) from error
+    renditions = [
+        {
+            "name": r.name,
+            "width": r.width,
+            "height": r.height,
+            "peak_bps": r.peak_bps,
+            "copied": r.copied,
+            "frames": r.frames,
+        }
+        for r in item.renditions
+    ]
+    out.emit(
+        "summary",
+        item_id=item.item_id,
+        title=item.title,
+        column_id=item.column_id,
+        family=item.family.value,
+        duration_s=item.duration_s,
+        renditions=renditions,
+    )
+    if not as_json:
+        out.say(f"已发布 / published {item.item_id} {item.title}")
+        for r in item.renditions:
+            how = "原样复制 / copied" if r.copied else "转码 / encoded"
+            out.say(f"  {r.name} {r.width}×{r.height} {r.peak_bps / 1e6:.2f} Mb/s {how}")
+
+
+@main.command()
+@click.argument("item_id", metavar="ID")
+@ROOT
+@JSON
+def withdraw(item_id: str, root: Path, as_json: bool) -> None:
+    """下架一个课件。 / Withdraw one item; edges refuse it after their next sync."""
+    from central_platform.publish.catalogue import UnknownItem
+    from central_platform.publish.desk import DeskBusy
+
+    out = Output(json=as_json)
+    config, _ = _config(out, root)
+    try:
+        item = _desk(out, root, config).withdraw(item_id, SystemClock().utc())
+    except UnknownItem as error:
+        raise out.fail(Exit.FAILED, "unknown_item", str(error)) from error
+    except DeskBusy as error:
+        raise out.fail(Exit.FAILED, "busy", str(error)) from error
+    out.emit("summary", item_id=item.item_id, title=item.title)
+    if not as_json:
+        out.say(f"已下架 / withdrawn {item.item_id} {item.title}")
+
+
+@main.command("list")
+@ROOT
+@JSON
+def list_items(root: Path, as_json: bool) -> None:
+    """列出已发布的课件。 / List what is published."""
+    out = Output(json=as_json)
+    config, _ = _config(out, root)
+    catalogue = _desk(out, root, config).catalogue()
+    for item in catalogue.courseware:
+        column = catalogue.column(item.column_id)
+        where = column.title if column else item.column_id
+        out.emit("item", item_id=item.item_id, title=item.title, column=where, family=item.family.value)
+        if not as_json:
+            out.say(f"{item.item_id}  {where}  {item.title}")
+    out.emit("summary", items=len(catalogue.courseware), columns=len(catalogue.columns))
+
+
+@main.command()
+@ROOT
+@click.option("--host", help="监听地址 / address to listen on.")
+@click.option("--port", type=int, help="端口，0 为任意空闲端口 / port; 0 takes a free one.")
+@JSON
+def serve(root: Path, host: str | None, port: int | None, as_json: bool) -> None:
+    """提供已发布的静态文件并定时更新时效签名。 / Serve the published files and keep the metadata fresh."""
+    from central_platform.bootstrap import Freshness, Site
+    from runtime.program import run_until_signal
+
+    out = Output(json=as_json)
+    config, _ = _config(out, root, host=host, port=port)
+    desk = _desk(out, root, config)
+    site = Site(desk, config)
+
+    def ready() -> None:
+        out.emit("ready", address=site.address)
+        out.say(f"中心平台已就绪 / central platform ready: {site.address}")
+
+    stack = [Freshness(desk, config, SystemClock()), site]
+    try:
+        asyncio.run(run_until_signal(stack, on_ready=ready, grace_s=config.grace_s))
+    except* OSError as group:
+        raise out.fail(Exit.FAILED, "cannot_listen", f"无法监听 / cannot listen: {group.exceptions[0]}") from group
+
+
+@main.group()
+def config() -> None:
+    """查看和检查配置。 / Look at the configuration."""
+
+
+@config.command("check")
+@ROOT
+@JSON
+def check(root: Path, as_json: bool) -> None:
+    """检查配置，不改动任何东西。 / Check the configuration; changes nothing."""
+    out = Output(json=as_json)
+    _, origins = _config(out, root)
+    for name, origin in origins.items():
+        out.emit("item", setting=name, value=origin.value, source=origin.source)
+        if not as_json:
+            out.say(f"{name} = {origin.value!r}  ({origin.source})")
+
+
+def _config(out: Output, root: Path, **flags: Any) -> tuple[CentralConfig, dict[str, Origin]]:
+    try:
+        return load(root, flags)
+    except ConfigError as error:
+        raise out.fail(Exit.BAD_CONFIG, "bad_config", str(error)) from error
+
+
+def _desk(out: Output, root: Path, config: CentralConfig) -> Desk:
+    from central_platform.publish.desk import Desk
+
+    if not (root / FILE_NAME).exists():
+        raise out.fail(
+            Exit.BAD_CONFIG,
+            "no_platform",
+            f"{root} 不是平台目录；先运行 central-platform init DIR，再用 --dir 指定 / "
+            f"{root} is not a platform folder; run `central-platform init DIR` and name it with --dir",
+        )
+    return Desk(root, config.channel)
+
+
+def _disk(out: Output, error: OSError) -> click.exceptions.Exit:
+    import errno
+
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = "disk_full" if full else "io_error"
+    return out.fail(Exit.DISK_FULL if full else Exit.FAILED, reason, f"写入失败，未发布 / not published: {error}")

@@ -1,0 +1,1 @@
+"""Draft courseware in, signed snapshot out; withdraw."""

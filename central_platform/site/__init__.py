@@ -1,0 +1,1 @@
+"""What the platform shows to others: for now the published folder, as static files."""
