@@ -1,0 +1,52 @@
+# Words: demo test check fix bench docs shots strangers clean
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CODE := central_platform edge_server stb_emulator sync media wire domain runtime fixtures
+ALL := $(CODE) tests benchmarks scripts
+
+.PHONY: demo test check fix bench docs strangers clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    publish, sync, play on every box; KEEP=1 keeps serving, DEMO_MEDIA='a.mp4 b.mkv' takes real files"
+	@echo "make test    check, then every test (installs the foreign players it needs when run as root)"
+	@echo "make check   import contract, ruff, mypy, module lengths"
+	@echo "make fix     let ruff mend what it can"
+	@echo "make bench   measure against peers in the same run"
+	@echo "make docs    regenerate the command reference and check every link"
+
+$(STAMP): pyproject.toml constraints.txt scripts/venv.sh
+	@PYTHON="$(PYTHON)" scripts/venv.sh $(VENV)
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python scripts/demo.py
+
+test: check strangers
+	@$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+check: $(STAMP)
+	@$(BIN)/ruff check $(ALL)
+	@$(BIN)/ruff format --check $(ALL)
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy
+	@$(BIN)/python scripts/module_lengths.py $(CODE)
+
+fix: $(STAMP)
+	@$(BIN)/ruff check --fix $(ALL)
+	@$(BIN)/ruff format $(ALL)
+
+bench: $(STAMP) strangers
+	@$(BIN)/python benchmarks/progressive.py
+
+docs: $(STAMP)
+	@$(BIN)/python scripts/docs.py
+
+strangers:
+	@scripts/strangers.sh
+
+clean:
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

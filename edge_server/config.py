@@ -1,0 +1,45 @@
+"""The edge server's settings; the only place that reads the environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.settings import Origin, read, setting
+
+PREFIX = "EDGE_SERVER_"
+FILE_NAME = "edge.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeConfig:
+    """Settings of one edge server folder."""
+
+    central: str = setting("", "Where to sync from: base URL of the central platform (http…), or a folder.")
+    channel: str = setting("library", "Name of the sync channel.")
+    host: str = setting("127.0.0.1", "Address that the HTTP and RTSP ports listen on; 0.0.0.0 for the village network.")
+    http_port: int = setting(8800, "TCP port of portal, catalogue and HTTP media; 0 takes a free one.")
+    rtsp_port: int = setting(8554, "TCP port of RTSP; 0 takes a free one.")
+    poll_s: float = setting(0.0, "Seconds between two syncs while serving; 0 means only `edge-server sync` syncs.")
+    edge_id: str = setting("edge", "Name of this edge server; spreads its polls in time.")
+    viewing_max_sessions: int = setting(700, "RTSP sessions at the same time; more are refused with 453.")
+    session_timeout_s: float = setting(180.0, "Seconds without a sign of life after which an RTSP session ends.")
+    login_max_sessions: int = setting(10000, "Portal logins remembered at the same time.")
+    rtsp_banner: str = setting("EdgeServer", "Text of the RTSP Server header; boxes choose their dialect by it.")
+    grace_s: float = setting(5.0, "Seconds that running downloads get to finish when the server stops.")
+
+
+def default_root() -> Path:
+    """Folder named by the environment, else the current one."""
+    return Path(os.environ.get(PREFIX + "DIR", "."))
+
+
+def load(root: Path, flags: Mapping[str, object]) -> tuple[EdgeConfig, dict[str, Origin]]:
+    """Read the settings of the edge server in ``root``.
+
+    Raises:
+        runtime.settings.ConfigError: a setting is unknown or of the wrong type.
+    """
+    return read(EdgeConfig, prefix=PREFIX, file=root / FILE_NAME, environ=os.environ, flags=flags)

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The programs nobody here wrote that the tests play against. As root on Debian they are installed; otherwise the
+# tests that need one skip and say so (in CI a missing one is a failure).
+set -euo pipefail
+packages=(
+  ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-libav gstreamer1.0-plugins-ugly gir1.2-gst-rtsp-server-1.0 python3-gi nginx-light openssl
+)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "Not installed here, so some tests will skip: ${missing[*]}" >&2
+  exit 0
+fi
+echo "Installing from Debian: ${missing[*]}"
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
