@@ -88,7 +88,8 @@ _ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>/]+
 def write_hidden_inputs(fields: Mapping[str, str]) -> str:
     """Write hidden inputs in the attribute order type, name, value, one a line."""
     return "".join(
-        f'<input type="hidden" name="{require_safe(name, "input name", also="&")}" value="{require_safe(value, name, also="&")}">\n'
+        f'<input type="hidden" name="{require_safe(name, "input name", also="&")}" '
+        f'value="{require_safe(value, name, also="&")}">\n'
         for name, value in fields.items()
     )
 

@@ -1,0 +1,337 @@
+"""Who is logged in through an old box's portal. A pure table: time comes in as an argument, nothing is stored.
+
+One login takes two steps: ``issue`` hands out an EncryptToken, ``log_in`` checks the Authenticator that the box made
+from it (stb_protocols §2.1 H3 and H4, §2.4). All times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from edge_server.sessions.accounts import USER_ID_MAX_CHARS, Account
+from wire import ctc
+
+RETRY_WINDOW_S = 30.0
+"""A box whose reply got lost sends the same Authenticator again; for so long it gets the same login."""
+STBID_MAX_CHARS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLimits:
+    """Bounds of the table. The rates follow SEC-08 (dictionary login is throttled)."""
+
+    tokens_max: int = 4096
+    tokens_per_remote_max: int = 128
+    """One address that asks for more loses its own oldest tokens, nobody else's."""
+    token_lifetime_s: float = 300.0
+    logins_max: int = 16384
+    logins_per_user_max: int = 512
+    login_idle_s: float = 2700.0
+    """Three heartbeats of the slowest kind (900 s) may be missed."""
+    failures_per_user_max: int = 5
+    failures_per_remote_max: int = 20
+    """More than for a user, since several stations may come through one translated address."""
+    failure_window_s: float = 60.0
+    failure_keys_max: int = 8192
+
+
+class Refusal(Enum):
+    """Why a login is refused."""
+
+    UNKNOWN_USER = "unknown-user"
+    WRONG_PASSWORD = "wrong-password"
+    """No key derived from the account's password opens the Authenticator."""
+    TOKEN_STALE = "token-stale"
+    """The EncryptToken was never issued to this account, has expired, or was used before."""
+    OTHER_BOX = "other-box"
+    """The STBID differs between form, Authenticator and account."""
+    THROTTLED = "throttled"
+
+
+class LoginRefused(Exception):
+    """The box is not logged in; ``reason`` says why, ``retry_after_s`` is above 0 when throttled."""
+
+    def __init__(self, reason: Refusal, retry_after_s: float = 0.0) -> None:
+        """Carry the reason."""
+        super().__init__(reason.value)
+        self.reason, self.retry_after_s = reason, retry_after_s
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """The answer to H3: one EncryptToken and the first JSESSIONID."""
+
+    encrypt_token: str
+    session_id: str
+    user_id: str
+    remote: str
+    issued_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the box sends in H4, as far as it is judged. Missing fields are empty."""
+
+    user_id: str
+    authenticator: str
+    """Hex."""
+    stbid: str
+    face: ctc.Face
+    remote: str
+
+
+@dataclass(slots=True)
+class Login:
+    """One logged-in box."""
+
+    session_id: str
+    """Value of JSESSIONID since H4."""
+    first_session_id: str
+    """Value of JSESSIONID since H3; some boxes make their tempKey from it."""
+    user_id: str
+    face: ctc.Face
+    stbid: str
+    user_token: str
+    charset: str
+    remote: str
+    since_s: float
+    last_seen_s: float
+    key_rule: str
+    """Which derivation opened the Authenticator, e.g. ``0002 unpadded``."""
+
+
+def new_token() -> str:
+    """Make 32 upper-case hex digits that nobody can guess."""
+    return secrets.token_hex(16).upper()
+
+
+@dataclass(slots=True)
+class _Used:
+    login: Login
+    until_s: float
+
+
+@dataclass(slots=True)
+class _Failures:
+    """Times of the last failures per key; the oldest key goes when there are too many."""
+
+    keys_max: int
+    times: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
+
+    def wait_s(self, key: str, limit: int, window_s: float, now_s: float) -> float:
+        """Return how long the key must wait; 0 when it may try."""
+        times = self.times.get(key, ())
+        recent = [each for each in times if each > now_s - window_s]
+        return recent[-limit] + window_s - now_s if len(recent) >= limit else 0.0
+
+    def note(self, key: str, limit: int, now_s: float) -> None:
+        """Remember one failure."""
+        self.times.setdefault(key, deque(maxlen=limit)).append(now_s)
+        self.times.move_to_end(key)
+        if len(self.times) > self.keys_max:
+            self.times.popitem(last=False)
+
+
+class Logins:
+    """Tokens handed out, boxes logged in, failures counted; all bounded by ``LoginLimits``."""
+
+    def __init__(
+        self,
+        find_account: Callable[[str], Account | None],
+        *,
+        token: Callable[[], str] = new_token,
+        limits: LoginLimits | None = None,
+    ) -> None:
+        """Begin empty; ``find_account`` looks an account up by its user name, ``token`` makes random names."""
+        self._find_account, self._token = find_account, token
+        self.limits = limits or LoginLimits()
+        self._challenges: OrderedDict[str, Challenge] = OrderedDict()
+        self._used: OrderedDict[str, _Used] = OrderedDict()
+        self._logins: OrderedDict[str, Login] = OrderedDict()  # least recently seen first
+        self._user_failures = _Failures(self.limits.failure_keys_max)
+        self._remote_failures = _Failures(self.limits.failure_keys_max)
+        self.deviations: Counter[str] = Counter()
+        """How often each tolerated deviation of an Authenticator was met; keys are codes of ``wire.ctc``."""
+        self.refusals: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        """Number of boxes logged in, some of which may have gone silent."""
+        return len(self._logins)
+
+    def __iter__(self) -> Iterator[Login]:
+        """All logins, the least recently seen first."""
+        return iter(tuple(self._logins.values()))
+
+    def account(self, user_id: str) -> Account | None:
+        """Look an account up."""
+        return self._find_account(user_id) if 0 < len(user_id) <= USER_ID_MAX_CHARS else None
+
+    def issue(self, user_id: str, remote: str, now_s: float) -> Challenge:
+        """Hand out an EncryptToken. Unknown users get one too, so that H3 does not tell who exists."""
+        self._drop_old_challenges(now_s)
+        challenge = Challenge(self._token(), self._token(), user_id[:USER_ID_MAX_CHARS], remote, now_s)
+        mine = [key for key, each in self._challenges.items() if each.remote == remote]
+        for key in mine[: max(0, len(mine) + 1 - self.limits.tokens_per_remote_max)]:
+            del self._challenges[key]
+        while len(self._challenges) >= self.limits.tokens_max:
+            self._challenges.popitem(last=False)
+        self._challenges[challenge.encrypt_token] = challenge
+        return challenge
+
+    def log_in(self, attempt: Attempt, now_s: float) -> Login:
+        """Check one Authenticator and log the box in; an older login of the same box and user ends.
+
+        Raises:
+            LoginRefused: with the reason. Every refusal except THROTTLED counts as a failure.
+        """
+        account = self.account(attempt.user_id)
+        self._throttle(account, attempt.remote, now_s)
+        self._drop_old_challenges(now_s)
+        try:
+            return self._admit(account, attempt, now_s)
+        except LoginRefused as refused:
+            self.refusals[refused.reason.value] += 1
+            self._remote_failures.note(attempt.remote, self.limits.failures_per_remote_max, now_s)
+            if account is not None:  # unknown names would fill the table
+                self._user_failures.note(account.user_id, self.limits.failures_per_user_max, now_s)
+            raise
+
+    def _throttle(self, account: Account | None, remote: str, now_s: float) -> None:
+        limits = self.limits
+        wait_s = self._remote_failures.wait_s(remote, limits.failures_per_remote_max, limits.failure_window_s, now_s)
+        if account is not None:
+            wait_s = max(
+                wait_s,
+                self._user_failures.wait_s(
+                    account.user_id, limits.failures_per_user_max, limits.failure_window_s, now_s
+                ),
+            )
+        if wait_s > 0:
+            self.refusals[Refusal.THROTTLED.value] += 1
+            raise LoginRefused(Refusal.THROTTLED, wait_s)
+
+    def _admit(self, account: Account | None, attempt: Attempt, now_s: float) -> Login:
+        if account is None:
+            raise LoginRefused(Refusal.UNKNOWN_USER)
+        opened = open_with_any_key(attempt.authenticator, account)
+        if opened is None:
+            raise LoginRefused(Refusal.WRONG_PASSWORD)
+        plain, key_rule = opened
+        if plain.stbid != (attempt.stbid or plain.stbid) or account.stbid not in (None, plain.stbid):
+            raise LoginRefused(Refusal.OTHER_BOX)
+        if len(plain.stbid) > STBID_MAX_CHARS:
+            raise LoginRefused(Refusal.OTHER_BOX)
+        used = self._used.get(plain.encrypt_token)
+        if used is not None and (used.login.user_id, used.login.stbid) == (account.user_id, plain.stbid):
+            if self._logins.get(used.login.session_id) is used.login:
+                return used.login
+            raise LoginRefused(Refusal.TOKEN_STALE)
+        challenge = self._challenges.get(plain.encrypt_token)
+        if challenge is None or challenge.user_id != account.user_id:
+            raise LoginRefused(Refusal.TOKEN_STALE)
+        del self._challenges[plain.encrypt_token]
+        self.deviations.update(each.code for each in plain.deviations)
+        login = Login(
+            session_id=self._token(),
+            first_session_id=challenge.session_id,
+            user_id=account.user_id,
+            face=attempt.face,
+            stbid=plain.stbid,
+            user_token=self._token(),
+            charset=account.charset,
+            remote=attempt.remote,
+            since_s=now_s,
+            last_seen_s=now_s,
+            key_rule=key_rule,
+        )
+        self._enter(login)
+        self._used[plain.encrypt_token] = _Used(login, now_s + RETRY_WINDOW_S)
+        return login
+
+    def _enter(self, login: Login) -> None:
+        mine = [each for each in self._logins.values() if each.user_id == login.user_id]
+        gone = [each for each in mine if each.stbid == login.stbid]
+        others = [each for each in mine if each.stbid != login.stbid]
+        gone += others[: max(0, len(others) + 1 - self.limits.logins_per_user_max)]
+        for each in gone:
+            del self._logins[each.session_id]
+        while len(self._logins) >= self.limits.logins_max:
+            self._logins.popitem(last=False)
+        self._logins[login.session_id] = login
+
+    def find(self, session_id: str, now_s: float) -> Login | None:
+        """Return the login behind a JSESSIONID and note that the box was seen; None when unknown or idle too long."""
+        login = self._logins.get(session_id)
+        if login is None:
+            return None
+        if now_s - login.last_seen_s > self.limits.login_idle_s:
+            del self._logins[session_id]
+            return None
+        login.last_seen_s = now_s
+        self._logins.move_to_end(session_id)
+        return login
+
+    def find_box(self, stbid: str, remote: str, now_s: float) -> Login | None:
+        """Return the login of a box at that address; for heartbeats of agents that send no cookie."""
+        for login in reversed(self._logins.values()):
+            if (login.stbid, login.remote) == (stbid, remote):
+                return self.find(login.session_id, now_s)
+        return None
+
+    def log_out(self, session_id: str) -> bool:
+        """End one login; True when there was one."""
+        return self._logins.pop(session_id, None) is not None
+
+    def log_out_user(self, user_id: str, remote: str) -> int:
+        """End all logins of a user at that address; for boxes that log out without their cookie."""
+        gone = [each.session_id for each in self if (each.user_id, each.remote) == (user_id, remote)]
+        for each in gone:
+            del self._logins[each]
+        return len(gone)
+
+    def expire(self, now_s: float) -> int:
+        """Drop what has run out; return the number of logins that ended. ``find`` never returns those anyway."""
+        self._drop_old_challenges(now_s)
+        gone = [each.session_id for each in self if now_s - each.last_seen_s > self.limits.login_idle_s]
+        for each in gone:
+            del self._logins[each]
+        return len(gone)
+
+    def _drop_old_challenges(self, now_s: float) -> None:
+        while self._challenges:
+            token, oldest = next(iter(self._challenges.items()))
+            if now_s - oldest.issued_s <= self.limits.token_lifetime_s:
+                break
+            del self._challenges[token]
+        while self._used:
+            token, first = next(iter(self._used.items()))
+            if now_s <= first.until_s:
+                break
+            del self._used[token]
+
+
+def open_with_any_key(text: str, account: Account) -> tuple[ctc.Authenticator, str] | None:
+    """Try all key rules, the announced one first; the one that shows this account's own name is right (D1).
+
+    Returns None when no key fits or the text is not hex.
+    """
+    announced = ctc.EncryptionType(account.encryption_type or "0001")
+    tried: set[str] = set()
+    for kind in sorted(ctc.EncryptionType, key=lambda each: each is not announced):
+        spellings: tuple[ctc.Md5Hex, ...] = ("padded", "unpadded")
+        for md5_hex in spellings:
+            key = ctc.key_string(account.password, kind, md5_hex)
+            if key in tried:
+                continue
+            tried.add(key)
+            try:
+                plain = ctc.open_authenticator(text, account.password, kind, md5_hex=md5_hex)
+            except ctc.CtcError:
+                continue
+            if plain.user_id == account.user_id:
+                return plain, f"{kind.value} {md5_hex}"
+    return None
