@@ -148,10 +148,8 @@ def main() -> int:
         make_counted_lesson(folder / "lesson.mp4", frames=1500, size=(1280, 720), fps=25, title="测速", seed=7)
         central, edge = folder / "central", folder / "edge"
         made = run(["central-platform", "init", str(central), "--json"])[-1]
-        published = run(
-            ["central-platform", "publish", str(folder / "lesson.mp4"), "--title", "测速", "--column", "测速"]
-            + ["--class", "service", "--dir", str(central), "--json"]
-        )[-1]
+        words = ["--title", "测速", "--column", "测速", "--class", "service", "--dir", str(central), "--json"]
+        published = run(["central-platform", "publish", str(folder / "lesson.mp4"), *words])[-1]
         trust = ["--trust", str(made["trust_anchor"]), "--json"]
         run(["edge-server", "init", str(edge), "--central", str(made["published"]), *trust])
         run(["edge-server", "sync", "--dir", str(edge), "--json"])
