@@ -1,1 +1,1 @@
-"""Who is logged in and who watches what: pure tables, time is an argument."""
+"""Who is logged in, and who watches what. Pure: time is an argument, nothing here does I/O."""
