@@ -24,27 +24,23 @@ USER_ID_MAX_CHARS = 64
 PASSWORD_MAX_CHARS = 64
 
 
-class AccountsError(Exception):
+class AccountError(Exception):
     """Something is wrong with the accounts file; the message says what to do."""
 
 
-class AccountsExposed(AccountsError):
+class AccountsExposed(AccountError):
     """Others than the owner may read or change the file."""
 
 
-class AccountsUnreadable(AccountsError):
+class AccountsUnreadable(AccountError):
     """The file is too large, not JSON of this shape, or of a newer format."""
 
 
-class AccountInvalid(AccountsError):
+class AccountInvalid(AccountError):
     """User name, password or STBID cannot be used."""
 
 
-class AccountExists(AccountsError):
-    """An account of that name is there already."""
-
-
-class AccountMissing(AccountsError):
+class AccountMissing(AccountError):
     """No account of that name."""
 
 
@@ -80,12 +76,12 @@ class AccountBook:
         """Read the file; no file yet is an empty book.
 
         Raises:
-            AccountsError: the file is there and cannot be used.
+            AccountError: the file is there and cannot be used.
         """
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._accounts: dict[str, Account] = {}
-        self.problem: AccountsError | None = None
+        self.problem: AccountError | None = None
         """Why the last change of the file was not taken over; None when all is well."""
         self.reload()
 
@@ -101,13 +97,13 @@ class AccountBook:
         """Read the file again.
 
         Raises:
-            AccountsError: it cannot be used; the accounts known before stay.
+            AccountError: it cannot be used; the accounts known before stay.
         """
         seen = _fingerprint(self._path)
         try:
             self._accounts = {each.user_id: each for each in load(self._path)} if seen else {}
             self.problem = None
-        except AccountsError as error:
+        except AccountError as error:
             self.problem = error
             raise
         finally:
@@ -116,22 +112,20 @@ class AccountBook:
     def find(self, user_id: str) -> Account | None:
         """Return the account of that name, or None. A broken file leaves the last good accounts in force."""
         if _fingerprint(self._path) != self._seen:
-            with suppress(AccountsError):  # kept in self.problem for the health page; boxes must go on logging in
+            with suppress(AccountError):  # kept in self.problem for the health page; boxes must go on logging in
                 self.reload()
         return self._accounts.get(user_id)
 
     def add(self, account: Account) -> None:
-        """Add one account and store the file.
+        """Add one account, or change it, and store the file.
 
         Raises:
             AccountInvalid: a field cannot be used.
-            AccountExists: the name is taken; remove it first.
+            AccountError: the file that is there cannot be used.
         """
         _validate(account)
 
         def change(accounts: dict[str, Account]) -> None:
-            if account.user_id in accounts:
-                raise AccountExists(f"account {account.user_id} exists; remove it first to change it")
             accounts[account.user_id] = account
 
         self._change(change)

@@ -1,0 +1,221 @@
+"""The portal's requests H1 to H8 and what is answered (stb_protocols §2.1). One handler, two faces (D5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edge_server.portal import PortalReply, PortalRequest, PortalState
+from edge_server.portal.huawei import lessons
+from edge_server.portal.huawei.answers import (
+    Paper,
+    drop_session,
+    is_usable_host,
+    login_url,
+    parameter,
+    session_lost,
+    set_session,
+)
+from edge_server.sessions.logins import Attempt, Login, LoginRefused, Refusal
+from wire import ctc
+
+HEARTBEAT_INTERVAL_S = 300
+"""At most 300, since one kind of client gives up beyond 600 (D19)."""
+
+_FACE_PAGE = re.compile(r"/EPG/jsp/(authLogin|ValidAuthentication|getchannellist)HW(CTC|CU)\.jsp")
+_DATA_PAGE = re.compile(r"/EPG/jsp/gdhdpublic/Ver\.[23]/common/data\.jsp")
+
+_REFUSED = {
+    Refusal.UNKNOWN_USER: "账号或密码不对。 / Wrong account or password.",
+    Refusal.WRONG_PASSWORD: "账号或密码不对。 / Wrong account or password.",
+    Refusal.TOKEN_STALE: "登录超时，请重试。 / The login took too long; try again.",
+    Refusal.OTHER_BOX: "此账号不属于这台机顶盒。 / This account belongs to another box.",
+    Refusal.THROTTLED: "尝试次数过多，请稍后再试。 / Too many attempts; wait a minute.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HuaweiDialect:
+    """Huawei-style portal."""
+
+    strict_temp_key: bool = False
+    """Refuse a channel list when tempKey is missing or wrong; many real servers do not look at it."""
+    default_encryption_type: str = "0001"
+    """Announced to boxes whose account names none."""
+
+    @property
+    def name(self) -> str:
+        """See Dialect."""
+        return "huawei"
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """See Dialect."""
+        return ("/EDS/", "/EPG/")
+
+    def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
+        """See Dialect."""
+        paper = self._paper(request, state)
+        if not is_usable_host(request.host):
+            return paper.plain("Host 头不对 / bad Host header\n", status=400)
+        if match := _FACE_PAGE.fullmatch(request.path):
+            pages: Mapping[str, Callable[[PortalRequest, PortalState, Paper, ctc.Face], PortalReply]] = {
+                "authLogin": self._tokens,
+                "ValidAuthentication": self._validate,
+                "getchannellist": self._channel_list,
+            }
+            return pages[match.group(1)](request, state, paper, ctc.Face(match.group(2)))
+        if request.path == "/EDS/jsp/AuthenticationURL":
+            return self._redirect(request, paper)
+        if request.path == "/EPG/jsp/AuthenticationURL":
+            return self._login_page(request, state, paper)
+        if request.path in ctc.HEARTBEAT_PATHS:
+            return self._heartbeat(request, state, paper)
+        if _DATA_PAGE.fullmatch(request.path):
+            return self._data(request, state, paper)
+        return paper.plain("没有这个页面 / no such page\n", status=404)
+
+    def _paper(self, request: PortalRequest, state: PortalState) -> Paper:
+        account = state.logins.account(parameter(request, "UserID"))
+        if account is not None:
+            return Paper(account.charset)
+        login = self._login(request, state)
+        return Paper(login.charset) if login else Paper()
+
+    def _login(self, request: PortalRequest, state: PortalState) -> Login | None:
+        return state.logins.find(request.cookies.get("JSESSIONID", ""), state.monotonic_s)
+
+    def _redirect(self, request: PortalRequest, paper: Paper) -> PortalReply:
+        """H1: from the dispatcher (EDS) to the portal itself."""
+        action = "Logout" if parameter(request, "Action") == "Logout" else "Login"
+        url = login_url(request.host, parameter(request, "UserID"), action)
+        return PortalReply(302, b"", paper.plain("").media_type, (("Location", url), ("Cache-Control", "no-store")))
+
+    def _login_page(self, request: PortalRequest, state: PortalState, paper: Paper) -> PortalReply:
+        """H2: a form that submits itself to H3. H8: log out."""
+        user_id = parameter(request, "UserID")
+        if parameter(request, "Action") == "Logout":
+            session_id = request.cookies.get("JSESSIONID", "")
+            if not state.logins.log_out(session_id):
+                state.logins.log_out_user(user_id, request.remote)
+            return paper.page("已退出 / logged out", body="<p>已退出。 / Logged out.</p>\n", headers=drop_session())
+        account = state.logins.account(user_id)
+        face = account.face if account else "CTC"
+        known = {"UserID": account.user_id if account else "", "VIP": ""}
+        body = (
+            f'<form name="authform" method="post" action="/EPG/jsp/authLoginHW{face}.jsp">\n'
+            f"{ctc.write_hidden_inputs(known)}</form>\n"
+        )
+        return paper.page("登录 / log in", body=body, script="document.authform.submit();\n")
+
+    def _tokens(self, request: PortalRequest, state: PortalState, paper: Paper, face: ctc.Face) -> PortalReply:
+        """H3: EncryptToken, the kind of key to use, and the first JSESSIONID."""
+        user_id = parameter(request, "UserID")
+        challenge = state.logins.issue(user_id, request.remote, state.monotonic_s)
+        account = state.logins.account(user_id)
+        kind = (account.encryption_type if account else None) or self.default_encryption_type
+        fields = ("UserID", "Authenticator", "STBID", "STBType", "STBVersion", "mac", "userToken")
+        blank = {**dict.fromkeys(fields, ""), "UserID": account.user_id if account else ""}
+        body = (
+            f'<form name="authform" method="post" action="/EPG/jsp/ValidAuthenticationHW{face.value}.jsp">\n'
+            f"{ctc.write_hidden_inputs(blank)}</form>\n"
+        )
+        get, info = f"Authentication.{face.value}GetConfig", f"Authentication.{face.value}GetAuthInfo"
+        script = (
+            f"{ctc.write_set_config(face, 'EncryptionType', kind)}"
+            f"{ctc.write_token_lines(challenge.encrypt_token, challenge.encrypt_token)}"
+            + "".join(f"document.authform.{key}.value = {get}('{key}');\n" for key in fields[2:6])
+            + f"document.authform.Authenticator.value = {info}(EncryptToken);\ndocument.authform.submit();\n"
+        )
+        return paper.page("登录 / log in", body=body, script=script, headers=set_session(challenge.session_id))
+
+    def _validate(self, request: PortalRequest, state: PortalState, paper: Paper, face: ctc.Face) -> PortalReply:
+        """H4: check the Authenticator. A refusal is a page without UserToken, HTTP status 200 as boxes expect."""
+        attempt = Attempt(
+            user_id=parameter(request, "UserID"),
+            authenticator=parameter(request, "Authenticator"),
+            stbid=parameter(request, "STBID"),
+            face=face,
+            remote=request.remote,
+        )
+        try:
+            login = state.logins.log_in(attempt, state.monotonic_s)
+        except LoginRefused as refused:
+            wait = {"Retry-After": str(int(refused.retry_after_s) + 1)} if refused.retry_after_s else {}
+            return paper.page("登录失败 / login refused", body=f"<p>{_REFUSED[refused.reason]}</p>\n", headers=wait)
+        fields = {
+            "UserToken": login.user_token,
+            "tempKey": ctc.temp_key(login.session_id),
+            "stbid": login.stbid,
+        }
+        extra = {
+            "UserID": login.user_id,
+            "conntype": _echo(parameter(request, "conntype")),
+            "SupportHD": _echo(parameter(request, "SupportHD")) or "1",
+            "Lang": _echo(parameter(request, "Lang")),
+        }
+        form = (
+            f'<form name="authform" method="post" action="/EPG/jsp/getchannellistHW{face.value}.jsp">\n'
+            f"{ctc.write_hidden_inputs({**fields, **extra})}</form>\n"
+        )
+        script = "document.authform.submit();\n"
+        if face is ctc.Face.CU:
+            told = {
+                "UserToken": login.user_token,
+                "stbid": login.stbid,
+                "identityEncode": "",
+                "UserID": login.user_id,
+                "Lang": extra["Lang"],
+                "conntype": extra["conntype"],
+                "SupportHD": extra["SupportHD"],
+            }
+            script = "".join(ctc.write_set_config(face, key, value) for key, value in told.items()) + script
+        return paper.page("登录成功 / logged in", body=form, script=script, headers=set_session(login.session_id))
+
+    def _channel_list(self, request: PortalRequest, state: PortalState, paper: Paper, face: ctc.Face) -> PortalReply:
+        """H5: every lesson as one channel."""
+        login = self._login(request, state)
+        if login is None or not self._temp_key_fits(request, login):
+            return session_lost(paper, face, request.host)
+        found = lessons.channels(state.view, request.host, state.rtsp_authority)
+        return paper.page("频道 / channels", script=ctc.write_channel_lines(face, found))
+
+    def _temp_key_fits(self, request: PortalRequest, login: Login) -> bool:
+        if not self.strict_temp_key:
+            return True
+        right = {ctc.temp_key(login.session_id), ctc.temp_key(login.first_session_id)}
+        return parameter(request, "tempKey").upper() in right
+
+    def _heartbeat(self, request: PortalRequest, state: PortalState, paper: Paper) -> PortalReply:
+        """H7. Box agents that send no cookie are known by STBID and address."""
+        login = self._login(request, state)
+        if login is None and "JSESSIONID" not in request.cookies and (stbid := parameter(request, "STBID")):
+            login = state.logins.find_box(stbid, request.remote, state.monotonic_s)
+        beat = ctc.Heartbeat(login is not None, HEARTBEAT_INTERVAL_S, str(state.view.seq))
+        return paper.plain(ctc.write_heartbeat(beat))
+
+    def _data(self, request: PortalRequest, state: PortalState, paper: Paper) -> PortalReply:
+        """H6: the JSON of the picture template."""
+        login = self._login(request, state)
+        if login is None:
+            return session_lost(paper, ctc.Face.CTC, request.host)
+        action, view = parameter(request, "Action"), state.view
+        if action == "columnList":
+            return paper.json({"result": lessons.columns(view)})
+        if action == "seriesInfoById":  # the parameter is spelled so by the boxes
+            found = lessons.episodes(view, parameter(request, "seriseId"))
+            return paper.json({"result": found} if found else _nothing("专栏 / column"))
+        if action == "vodInfoById":
+            found = lessons.lesson(view, parameter(request, "vodId"), request.host, state.rtsp_authority)
+            return paper.json({"result": found} if found else _nothing("课件 / lesson"))
+        return paper.json({"result": {}, "message": "不支持的 Action / unknown Action"}, status=400)
+
+
+def _nothing(what: str) -> dict[str, object]:
+    return {"result": {}, "message": f"没有这个{what.split(' / ')[0]} / no such {what.split(' / ')[1]}"}
+
+
+def _echo(value: str) -> str:
+    """Return a short word of the box as it was; anything that might break a page is dropped."""
+    return value if re.fullmatch(r"[\w.-]{0,16}", value, re.ASCII) else ""

@@ -1,0 +1,74 @@
+"""The catalogue as an old box sees it: channel records (H5) and the JSON of the picture template (H6, §2.8).
+
+Both list the same lessons in the same order (parity): what one shows, the other shows, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from domain.courseware import Courseware, MediaFamily
+from edge_server.catalog import CatalogView
+from wire import ctc
+
+
+def lessons(view: CatalogView) -> tuple[Courseware, ...]:
+    """All lessons in catalogue order, none twice."""
+    return tuple({each.item_id: each for each in reversed(view.catalogue.courseware)}.values())[::-1]
+
+
+def lesson_url(item: Courseware, host: str, rtsp_authority: str) -> str:
+    """Where the box opens the lesson: an RTSP stream, or a page for pictures and text."""
+    if item.family is MediaFamily.VIDEO:
+        return f"rtsp://{rtsp_authority}/vod/{item.item_id}.mpg"
+    return f"http://{host}/lessons/{item.item_id}/"
+
+
+def channels(view: CatalogView, host: str, rtsp_authority: str) -> tuple[ctc.Channel, ...]:
+    """One record for each lesson; the number on the remote control counts from 1."""
+    return tuple(
+        ctc.Channel(
+            channel_id=item.item_id,
+            name=ctc.screen_text(item.title),
+            user_channel_id=str(number),
+            url=lesson_url(item, host, rtsp_authority),
+        )
+        for number, item in enumerate(lessons(view), start=1)
+    )
+
+
+def columns(view: CatalogView) -> list[dict[str, object]]:
+    """Columns in their order. A column that lessons name but the catalogue does not list is shown by its id."""
+    listed = sorted(view.catalogue.columns, key=lambda each: each.order)
+    titles = {each.column_id: ctc.screen_text(each.title) for each in listed}
+    for item in lessons(view):
+        titles.setdefault(item.column_id, item.column_id)
+    return [{"id": column_id, "name": title} for column_id, title in titles.items()]
+
+
+def episodes(view: CatalogView, column_id: str) -> dict[str, object]:
+    """The lessons of one column, as ``seriesInfoById`` names them; empty when there is no such column."""
+    found = [item for item in lessons(view) if item.column_id == column_id]
+    name = next((each["name"] for each in columns(view) if each["id"] == column_id), None)
+    if name is None:
+        return {}
+    numbered: Sequence[Mapping[str, object]] = [
+        {"id": item.item_id, "num": str(number), "name": ctc.screen_text(item.title)}
+        for number, item in enumerate(found, start=1)
+    ]
+    return {"id": column_id, "name": name, "episodeList": numbered}
+
+
+def lesson(view: CatalogView, item_id: str, host: str, rtsp_authority: str) -> dict[str, object]:
+    """One lesson as ``vodInfoById`` names it; empty when there is no such lesson."""
+    item = next((each for each in lessons(view) if each.item_id == item_id), None)
+    if item is None:
+        return {}
+    return {
+        "id": item.item_id,
+        "name": ctc.screen_text(item.title),
+        "introduce": ctc.screen_text(item.summary),
+        "columnId": item.column_id,
+        "mediaUrl": lesson_url(item, host, rtsp_authority),
+        "elapseTime": str(round(item.duration_s)),
+    }
