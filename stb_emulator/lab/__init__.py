@@ -1,0 +1,1 @@
+"""Many boxes at once: the matrix and its report."""

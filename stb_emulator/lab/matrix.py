@@ -1,0 +1,88 @@
+"""Every box against every lesson that any box can see: the parity of old and new boxes, measured (REQ-STB-01)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+
+from stb_emulator.boxes import Box
+from stb_emulator.observe import Observation, Offer, PlayError, Stage
+from stb_emulator.observe.judge import absent
+from stb_emulator.seat import Seat
+
+Listing = tuple[Offer, ...] | PlayError
+
+
+async def list_all(seat: Seat, boxes: Sequence[Box]) -> dict[str, Listing]:
+    """Let every box log in and browse; a box that cannot is listed with its error."""
+    found: dict[str, Listing] = {}
+
+    async def one(box: Box) -> None:
+        try:
+            found[box.name] = await seat.list(box)
+        except PlayError as failure:
+            found[box.name] = failure
+
+    async with asyncio.TaskGroup() as group:
+        for box in boxes:
+            group.create_task(one(box))
+    return {box.name: found[box.name] for box in boxes}
+
+
+def lessons_of(listings: dict[str, Listing], only: Collection[str] = ()) -> dict[str, str]:
+    """Make the union of all lists, as id → title, in the order of first appearance."""
+    titles: dict[str, str] = {}
+    for listing in listings.values():
+        if not isinstance(listing, PlayError):
+            for offer in listing:
+                titles.setdefault(offer.item_id, offer.title)
+    for wanted in only:
+        titles.setdefault(wanted, "")
+    return {i: t for i, t in titles.items() if not only or i in only}
+
+
+async def run(
+    seat: Seat,
+    boxes: Sequence[Box],
+    *,
+    only: Collection[str],
+    concurrency: int,
+    on_row: Callable[[Observation, int, int], None],
+) -> list[Observation]:
+    """Play everything; rows come back in the order box × lesson, ``on_row(row, done, total)`` as they finish.
+
+    A lesson that a box does not list, or a box that cannot log in or browse, is a failed row.
+    """
+    listings = await list_all(seat, boxes)
+    lessons = lessons_of(listings, only)
+    rows: dict[tuple[str, str], Observation] = {}
+    gate = asyncio.Semaphore(concurrency)
+    total = max(1, len(lessons)) * len(boxes)
+
+    def done(key: tuple[str, str], row: Observation) -> None:
+        rows[key] = row
+        on_row(row, len(rows), total)
+
+    async def one(box: Box, item_id: str, title: str) -> None:
+        async with gate:
+            done((box.name, item_id), await seat.watch(box, item_id, title))
+
+    async with asyncio.TaskGroup() as group:
+        for box in boxes:
+            listing = listings[box.name]
+            if not lessons:
+                failure = listing if isinstance(listing, PlayError) else NOTHING
+                done((box.name, ""), absent(box, "", "", failure))
+            for item_id, title in lessons.items():
+                if isinstance(listing, PlayError):
+                    done((box.name, item_id), absent(box, item_id, title, listing))
+                elif all(o.item_id != item_id for o in listing):
+                    done((box.name, item_id), absent(box, item_id, title, NOT_LISTED))
+                else:
+                    group.create_task(one(box, item_id, title))
+    keys = [(b.name, i) for b in boxes for i in (lessons or {"": ""})]
+    return [rows[k] for k in keys]
+
+
+NOT_LISTED = PlayError(Stage.BROWSE, "列表中没有这一课", "not listed")
+NOTHING = PlayError(Stage.BROWSE, "列表是空的", "the list is empty")

@@ -1,0 +1,216 @@
+"""From what was counted to a verdict. Pure: the same tally gives the same row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stb_emulator.boxes import Box
+from stb_emulator.observe import Observation, Offer, PlayError, Reason, Stage, Unreachable
+from stb_emulator.observe.tally import Tally
+
+DURATION_TOLERANCE_S = 0.5
+WANTED_TOLERANCE_S = 0.5
+FROZEN_WARNING_S = 5.0
+BLACK_WARNING_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The circumstances of one playing."""
+
+    box: Box
+    offer: Offer
+    started_at: float
+    want_s: float | None
+    """None: the whole lesson."""
+    max_stall_ms: int | None = None
+    """More stalling than this fails; None: stalls are only reported."""
+
+
+Finding = tuple[Stage, Reason]
+
+
+def judge(run: Run, tally: Tally, failure: PlayError | None) -> Observation:
+    """Make the row of the report. ``failure``: what stopped the player, if anything did."""
+    found = _first_fault(run, tally, failure)
+    code = tally.frame_code
+    warnings = [*tally.warnings, *_warnings(tally)]
+    stage, reason = found if found else (Stage.DONE, None)
+    return Observation(
+        box=run.box.name,
+        lesson=run.offer.item_id,
+        title=run.offer.title,
+        ok=found is None,
+        stage=stage,
+        reason=str(reason) if reason else "",
+        unreachable=isinstance(failure, Unreachable),
+        startup_ms=_ms(tally.first_picture_at, run.started_at),
+        first_picture_ms=_ms(tally.first_picture_at, tally.asked_at),
+        stalls=tally.buffer.stalls,
+        stall_ms=round(tally.buffer.stall_s * 1000),
+        frames=tally.frames + tally.pictures,
+        audio_frames=tally.audio_frames,
+        lost=tally.lost,
+        reordered=tally.reordered,
+        duplicates=tally.duplicates,
+        continuity_errors=tally.continuity_errors,
+        decode_errors=tally.decode_errors,
+        gaps=len(tally.video_times.gaps) if tally.video_times else 0,
+        backwards=tally.video_times.backwards if tally.video_times else 0,
+        black_ms=round(tally.still.black_s * 1000),
+        frozen_ms=round(tally.still.frozen_s * 1000),
+        played_s=round(tally.played_s, 3),
+        announced_s=tally.announced_s,
+        bytes=tally.bytes,
+        transport=tally.transport,
+        video=f"{tally.video} {tally.width}x{tally.height}" if tally.video else "",
+        audio=tally.audio,
+        frame_code=code,
+        warnings=tuple(warnings),
+        deviations=tuple(tally.deviations),
+    )
+
+
+def absent(box: Box, lesson: str, title: str, failure: PlayError) -> Observation:
+    """Make the row of a lesson that never began to play."""
+    return Observation(
+        box=box.name,
+        lesson=lesson,
+        title=title,
+        ok=False,
+        stage=failure.stage,
+        reason=str(failure.reason),
+        unreachable=isinstance(failure, Unreachable),
+    )
+
+
+def _first_fault(run: Run, tally: Tally, failure: PlayError | None) -> Finding | None:
+    """Return the fault nearest to its cause: what came over the wire before what became of it."""
+    if failure is not None:
+        return failure.stage, failure.reason
+    untolerated = [d for d in tally.deviations if d not in run.box.tolerates]
+    if untolerated:
+        return _fault(
+            Stage.PLAY, f"协议偏差：{untolerated[0]}", f"deviation the box does not tolerate: {untolerated[0]}"
+        )
+    if run.offer.family == "picture_text":
+        return None
+    return _wire_fault(tally) or _decode_fault(run, tally) or _timing_fault(run, tally) or _content_fault(run, tally)
+
+
+def _wire_fault(tally: Tally) -> Finding | None:
+    if tally.overruns:
+        return _fault(Stage.PLAY, "模拟器本身太慢", f"this emulator was too slow ({tally.overruns} packets dropped)")
+    if tally.lost:
+        return _fault(Stage.PLAY, f"丢包 {tally.lost} 个", f"{tally.lost} packets lost")
+    if tally.duplicates:
+        return _fault(Stage.PLAY, f"重复包 {tally.duplicates} 个", f"{tally.duplicates} packets twice")
+    if tally.continuity_errors:
+        n = tally.continuity_errors
+        return _fault(Stage.PLAY, f"TS 连续计数错误 {n} 处", f"{n} transport stream continuity errors")
+    if tally.starved:
+        return _fault(Stage.PLAY, "数据中断", "the data stopped coming")
+    return None
+
+
+def _decode_fault(run: Run, tally: Tally) -> Finding | None:
+    caps = run.box.caps
+    if tally.broken:
+        return _fault(Stage.DECODE, "无法解码", f"cannot be decoded: {tally.broken}")
+    if not tally.frames and not tally.audio_frames:
+        return _fault(Stage.DECODE, "没有解出任何画面或声音", "nothing was decoded")
+    if tally.decode_errors:
+        return _fault(Stage.DECODE, f"解码错误 {tally.decode_errors} 处", f"{tally.decode_errors} decoding errors")
+    if tally.video and not tally.frames:
+        return _fault(Stage.DECODE, "没有画面", "no picture was decoded")
+    if tally.audio and not tally.audio_frames:
+        return _fault(Stage.DECODE, "没有声音", "no sound was decoded")
+    if tally.video and tally.video not in caps.video:
+        return _fault(Stage.DECODE, f"盒子不支持 {tally.video}", f"this box has no {tally.video} decoder")
+    if tally.audio and tally.audio not in caps.audio:
+        return _fault(Stage.DECODE, f"盒子不支持 {tally.audio}", f"this box has no {tally.audio} decoder")
+    if tally.width > caps.max_width or tally.height > caps.max_height:
+        size = f"{tally.width}x{tally.height}"
+        return _fault(Stage.DECODE, f"画面 {size} 超出盒子能力", f"{size} is larger than the box can decode")
+    if tally.video == "h264" and tally.level > caps.max_level:
+        return _fault(Stage.DECODE, f"H.264 级别 {tally.level} 超出盒子能力", f"level {tally.level} is beyond the box")
+    played = tally.played_s
+    if played > 1 and tally.bytes * 8 / played > caps.max_bit_rate_bps:
+        rate = round(tally.bytes * 8 / played / 1000)
+        return _fault(Stage.DECODE, f"码率 {rate} kb/s 超出盒子能力", f"{rate} kb/s is more than the box takes")
+    return None
+
+
+def _timing_fault(run: Run, tally: Tally) -> Finding | None:
+    video, audio = tally.video_times, tally.audio_times
+    if video is not None and video.backwards:
+        return _fault(Stage.TIMING, "画面时间倒退", f"picture times run backwards {video.backwards} times")
+    if audio is not None and audio.backwards:
+        return _fault(Stage.TIMING, "声音时间倒退", f"sound times run backwards {audio.backwards} times")
+    gaps = _shared_gaps(tally)
+    if gaps:
+        at, until = gaps[0]
+        return _fault(Stage.TIMING, f"{at:.2f} 秒处时间断开", f"timestamps jump from {at:.2f} s to {until:.2f} s")
+    if run.want_s is not None and (tally.announced_s is None or run.want_s < tally.announced_s):
+        if tally.played_s < run.want_s - WANTED_TOLERANCE_S:
+            return _fault(
+                Stage.TIMING,
+                f"只播放了 {tally.played_s:.1f} 秒",
+                f"played {tally.played_s:.1f} s of {run.want_s:g} s wanted",
+            )
+    elif tally.announced_s is not None and abs(tally.played_s - tally.announced_s) > DURATION_TOLERANCE_S:
+        return _fault(
+            Stage.TIMING,
+            f"时长不符：应为 {tally.announced_s:.1f} 秒，实为 {tally.played_s:.1f} 秒",
+            f"announced {tally.announced_s:.2f} s but played {tally.played_s:.2f} s",
+        )
+    if run.max_stall_ms is not None and tally.buffer.stall_s * 1000 > run.max_stall_ms:
+        return _fault(
+            Stage.TIMING,
+            f"卡顿 {tally.buffer.stall_s:.1f} 秒",
+            f"stalled {tally.buffer.stalls} times, {tally.buffer.stall_s:.1f} s",
+        )
+    return None
+
+
+def _shared_gaps(tally: Tally) -> list[tuple[float, float]]:
+    """Find jumps in picture times that the sound does not bridge, and jumps in the sound."""
+    video = tally.video_times.gaps if tally.video_times else []
+    audio = tally.audio_times
+    if audio is None:
+        return video
+    bridged = [g for g in video if audio.first_s is None or audio.end_s < g[1] or audio.first_s > g[0]]
+    return bridged + audio.gaps
+
+
+def _content_fault(run: Run, tally: Tally) -> Finding | None:
+    code = tally.frame_code
+    if code is None:
+        return None
+    if not code.perfect:
+        return _fault(
+            Stage.CONTENT,
+            f"画面编号不连续（缺 {code.gaps}，重 {code.duplicates}，乱 {code.reorders}，不可读 {code.unreadable}）",
+            f"frame numbers: {code.gaps} missing, {code.duplicates} twice, {code.reorders} out of order, "
+            f"{code.unreadable} unreadable",
+        )
+    if code.first != 0:
+        return _fault(Stage.CONTENT, f"从第 {code.first} 帧开始", f"the first picture is number {code.first}, not 0")
+    return None
+
+
+def _warnings(tally: Tally) -> list[str]:
+    words = []
+    if tally.still.black_s > BLACK_WARNING_S:
+        words.append(f"黑屏 {tally.still.black_s:.1f} 秒 / black picture for {tally.still.black_s:.1f} s")
+    if tally.still.frozen_s > FROZEN_WARNING_S:
+        words.append(f"静止 {tally.still.frozen_s:.1f} 秒 / picture stood still for {tally.still.frozen_s:.1f} s")
+    return words
+
+
+def _fault(stage: Stage, zh: str, en: str) -> Finding:
+    return stage, Reason(zh, en)
+
+
+def _ms(at: float | None, since: float | None) -> int | None:
+    return None if at is None or since is None else round((at - since) * 1000)
