@@ -1,0 +1,416 @@
+"""MPEG-2 transport stream grammar (ISO/IEC 13818-1 §2.4): packets, adaptation fields, PCR, PES headers, PAT and PMT.
+
+Readers report deviations, writers are strict. Counting what a receiver sees is `wire.mpegts_meter.ContinuityMeter`,
+re-exported here. Clocks: ``pts``/``dts`` are 90 kHz ticks modulo 2**33, ``pcr`` is 27 MHz ticks modulo 2**33 * 300.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from wire.mpegts_meter import NULL_PID, PACKET_BYTES, SYNC_BYTE, ContinuityMeter
+
+__all__ = [
+    "NULL_PID",
+    "PACKET_BYTES",
+    "PAT_PID",
+    "PCR_HZ",
+    "PTS_HZ",
+    "STREAM_AAC_ADTS",
+    "STREAM_H264",
+    "SYNC_BYTE",
+    "ContinuityMeter",
+    "Deviation",
+    "Packet",
+    "Pat",
+    "PesHeader",
+    "Pmt",
+    "WireError",
+    "crc32_mpeg",
+    "discontinuity_preamble",
+    "parse_packet",
+    "parse_pat",
+    "parse_pes_header",
+    "parse_pmt",
+    "parse_section",
+    "write_adaptation_only",
+    "write_packet",
+    "write_pat",
+    "write_pes_header",
+    "write_pmt",
+    "write_section_packets",
+]
+
+PAT_PID: Final = 0
+PTS_HZ: Final = 90_000
+PCR_HZ: Final = 27_000_000
+STREAM_H264: Final = 0x1B
+STREAM_AAC_ADTS: Final = 0x0F
+PTS_MODULO: Final = 1 << 33
+PCR_MODULO: Final = PTS_MODULO * 300
+SECTION_MAX_BYTES: Final = 1024
+"""A PAT or PMT section, header and CRC included (§2.4.4.4, §2.4.4.9: section_length at most 1021)."""
+
+
+class WireError(ValueError):
+    """The bytes cannot be read as MPEG-2 transport stream, not even leniently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One way in which the bytes differ from the specification, and yet could be read."""
+
+    code: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One transport packet, read (§2.4.3.2)."""
+
+    pid: int
+    continuity: int
+    payload: bytes = b""
+    unit_start: bool = False
+    transport_error: bool = False
+    scrambling: int = 0
+    discontinuity: bool = False
+    random_access: bool = False
+    pcr: int | None = None
+    has_adaptation: bool = False
+    has_payload: bool = True
+    deviations: tuple[Deviation, ...] = ()
+
+
+def _make_crc_table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        crc = byte << 24
+        for _ in range(8):
+            crc = ((crc << 1) ^ 0x04C11DB7 if crc & 0x80000000 else crc << 1) & 0xFFFFFFFF
+        table.append(crc)
+    return tuple(table)
+
+
+_CRC_TABLE: Final = _make_crc_table()
+
+
+def crc32_mpeg(data: bytes) -> int:
+    """Return the CRC-32/MPEG-2 of the bytes (§2.4.4, annex A): 0 over a section that ends in its own CRC."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = ((crc << 8) & 0xFFFFFFFF) ^ _CRC_TABLE[(crc >> 24) ^ byte]
+    return crc
+
+
+def parse_packet(data: bytes) -> Packet:
+    """Read one packet of exactly 188 bytes.
+
+    Raises:
+        WireError: wrong length, no sync byte, or an adaptation field longer than the packet.
+    """
+    if len(data) != PACKET_BYTES:
+        raise WireError(f"a transport packet has 188 bytes, not {len(data)}")
+    if data[0] != SYNC_BYTE:
+        raise WireError(f"sync byte 0x47 expected, found 0x{data[0]:02x}")
+    found: list[Deviation] = []
+    control = data[3] >> 4 & 3
+    if control == 0:
+        found.append(Deviation("reserved-adaptation-control", "00"))
+    start, discontinuity, random_access, pcr = 4, False, False, None
+    if control & 2:
+        length = data[4]
+        if length > 183:
+            raise WireError(f"adaptation field of {length} bytes does not fit the packet")
+        if length != 183 and control == 2:
+            found.append(Deviation("adaptation-length", f"{length} without payload, should be 183"))
+        if length == 183 and control == 3:
+            found.append(Deviation("adaptation-length", "183 leaves no byte for the payload"))
+        if length:
+            flags = data[5]
+            discontinuity, random_access = bool(flags & 0x80), bool(flags & 0x40)
+            if flags & 0x10 and length >= 7:
+                pcr = _read_pcr(data[6:12])
+            elif flags & 0x10:
+                found.append(Deviation("truncated-pcr", f"adaptation field of {length} bytes"))
+        start = 5 + length
+    return Packet(
+        pid=(data[1] & 0x1F) << 8 | data[2],
+        continuity=data[3] & 0x0F,
+        payload=data[start:] if control & 1 else b"",
+        unit_start=bool(data[1] & 0x40),
+        transport_error=bool(data[1] & 0x80),
+        scrambling=data[3] >> 6,
+        discontinuity=discontinuity,
+        random_access=random_access,
+        pcr=pcr,
+        has_adaptation=bool(control & 2),
+        has_payload=bool(control & 1),
+        deviations=tuple(found),
+    )
+
+
+def _read_pcr(six: bytes) -> int:
+    value = int.from_bytes(six, "big")
+    return (value >> 15) * 300 + (value & 0x1FF)
+
+
+def _pcr_bytes(pcr: int) -> bytes:
+    base, extension = divmod(pcr % PCR_MODULO, 300)
+    return (base << 15 | 0x3F << 9 | extension).to_bytes(6, "big")
+
+
+def write_packet(
+    pid: int,
+    continuity: int,
+    payload: bytes,
+    *,
+    unit_start: bool = False,
+    discontinuity: bool = False,
+    random_access: bool = False,
+    pcr: int | None = None,
+) -> bytes:
+    """Write one packet; a short payload is stuffed by the adaptation field, an empty one gives an adaptation-only packet.
+
+    Raises:
+        ValueError: a field out of range, or a payload that does not fit.
+    """
+    if not 0 <= pid <= 0x1FFF or not 0 <= continuity <= 15:
+        raise ValueError(f"pid {pid} or continuity counter {continuity} out of range")
+    if unit_start and not payload:
+        raise ValueError("a packet without payload cannot start a unit")
+    flags = 0x80 * discontinuity | 0x40 * random_access | 0x10 * (pcr is not None)
+    body = b"" if not flags else bytes([flags]) + (b"" if pcr is None else _pcr_bytes(pcr))
+    room = PACKET_BYTES - 4 - len(payload)
+    if room < (1 + len(body) if body else 0):
+        raise ValueError(f"payload of {len(payload)} bytes does not fit the packet")
+    control = (2 if room else 0) | (1 if payload else 0)
+    head = bytes([SYNC_BYTE, 0x40 * unit_start | pid >> 8, pid & 0xFF, control << 4 | continuity])
+    if not room:
+        return head + payload
+    field = (body or b"\x00" * (room > 1)).ljust(room - 1, b"\xff")
+    return head + bytes([room - 1]) + field + payload
+
+
+def write_adaptation_only(pid: int, continuity: int, *, pcr: int | None = None, discontinuity: bool = False) -> bytes:
+    """Write a packet without payload; ``continuity`` repeats the last payload packet's counter (§2.4.3.3)."""
+    return write_packet(pid, continuity, b"", pcr=pcr, discontinuity=discontinuity)
+
+
+def discontinuity_preamble(
+    pids_with_next_cc: Mapping[int, int], *, pcr_pid: int | None = None, pcr: int | None = None
+) -> bytes:
+    """Packets to send before the first packet after a seek, so that counters and PCR may jump legally (§2.4.3.5).
+
+    One adaptation-only packet a PID with discontinuity_indicator set; its counter is the one *before* the PID's next
+    payload packet. With ``pcr_pid`` and ``pcr`` (27 MHz) that PID's packet also carries the first value of the new clock.
+    """
+    return b"".join(
+        write_adaptation_only(pid, (cc - 1) & 15, discontinuity=True, pcr=pcr if pid == pcr_pid else None)
+        for pid, cc in pids_with_next_cc.items()
+    )
+
+
+# -- PES -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PesHeader:
+    """The head of a PES packet (§2.4.3.6)."""
+
+    stream_id: int
+    packet_length: int
+    """Bytes after the length field; 0 = open, legal for video only."""
+    header_bytes: int
+    """Where the elementary stream begins."""
+    pts: int | None = None
+    dts: int | None = None
+    aligned: bool = False
+    deviations: tuple[Deviation, ...] = ()
+
+
+def _stamp(prefix: int, ticks: int) -> bytes:
+    ticks %= PTS_MODULO
+    value = (
+        prefix << 36
+        | (ticks >> 30) << 33
+        | 1 << 32
+        | (ticks >> 15 & 0x7FFF) << 17
+        | 1 << 16
+        | (ticks & 0x7FFF) << 1
+        | 1
+    )
+    return value.to_bytes(5, "big")
+
+
+def _read_stamp(five: bytes, prefix: int, name: str, found: list[Deviation]) -> int:
+    value = int.from_bytes(five, "big")
+    if value >> 36 != prefix or value & 0x0100010001 != 0x0100010001:
+        found.append(Deviation("pes-marker-bits", name))
+    return (value >> 33 & 7) << 30 | (value >> 17 & 0x7FFF) << 15 | value >> 1 & 0x7FFF
+
+
+def write_pes_header(stream_id: int, es_bytes: int, pts: int, dts: int | None = None, *, aligned: bool = True) -> bytes:
+    """Write the PES head before ``es_bytes`` of elementary stream; DTS is left out when it equals PTS.
+
+    The length is written whenever it fits 16 bits; else 0, which only video (0xE0–0xEF) may have.
+    """
+    both = dts is not None and dts != pts
+    stamps = _stamp(3, pts) + _stamp(1, dts) if both and dts is not None else _stamp(2, pts)
+    length = 3 + len(stamps) + es_bytes
+    if length > 0xFFFF:
+        if not 0xE0 <= stream_id <= 0xEF:
+            raise ValueError(f"only a video PES packet may be open; {length} bytes do not fit its length field")
+        length = 0
+    flags = bytes([0x80 | 0x04 * aligned, 0xC0 if both else 0x80, len(stamps)])
+    return b"\x00\x00\x01" + bytes([stream_id]) + length.to_bytes(2, "big") + flags + stamps
+
+
+def parse_pes_header(data: bytes) -> PesHeader:
+    """Read the head of a PES packet that has the optional header (audio and video do).
+
+    Raises:
+        WireError: no start code, or the head is cut.
+    """
+    if len(data) < 9 or data[:3] != b"\x00\x00\x01":
+        raise WireError("no PES start code, or head cut")
+    found: list[Deviation] = []
+    header_bytes = 9 + data[8]
+    if len(data) < header_bytes:
+        raise WireError(f"PES head of {header_bytes} bytes is cut at {len(data)}")
+    if data[6] >> 6 != 2:
+        found.append(Deviation("pes-marker-bits", "no '10' after the length"))
+    flags, pts, dts = data[7] >> 6, None, None
+    if flags == 1:
+        found.append(Deviation("forbidden-pts-dts-flags", "01"))
+    if flags & 2 and data[8] >= (10 if flags == 3 else 5):
+        pts = _read_stamp(data[9:14], flags, "PTS", found)
+        if flags == 3:
+            dts = _read_stamp(data[14:19], 1, "DTS", found)
+    elif flags & 2:
+        found.append(Deviation("truncated-pts", f"header data of {data[8]} bytes"))
+    length = int.from_bytes(data[4:6], "big")
+    if length == 0 and not 0xE0 <= data[3] <= 0xEF:
+        found.append(Deviation("open-pes", f"stream id 0x{data[3]:02x}"))
+    return PesHeader(data[3], length, header_bytes, pts, dts, bool(data[6] & 4), tuple(found))
+
+
+# -- PSI -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Pat:
+    """Programme association section (§2.4.4.3): programme number -> PMT PID; number 0 is the network PID."""
+
+    transport_stream_id: int
+    programmes: tuple[tuple[int, int], ...]
+    version: int = 0
+    current: bool = True
+    deviations: tuple[Deviation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pmt:
+    """Programme map section (§2.4.4.8); streams are (stream_type, PID) in the order of the section."""
+
+    programme: int
+    pcr_pid: int
+    streams: tuple[tuple[int, int], ...]
+    version: int = 0
+    current: bool = True
+    deviations: tuple[Deviation, ...] = ()
+
+
+def _write_section(table_id: int, number: int, version: int, current: bool, body: bytes) -> bytes:
+    length = 5 + len(body) + 4
+    if 3 + length > SECTION_MAX_BYTES:
+        raise ValueError(f"section of {3 + length} bytes is longer than {SECTION_MAX_BYTES}")
+    head = bytes([table_id]) + (0xB000 | length).to_bytes(2, "big") + number.to_bytes(2, "big")
+    section = head + bytes([0xC0 | version << 1 | current, 0, 0]) + body
+    return section + crc32_mpeg(section).to_bytes(4, "big")
+
+
+def write_pat(pat: Pat) -> bytes:
+    """Write the section, CRC included."""
+    body = b"".join(n.to_bytes(2, "big") + (0xE000 | pid).to_bytes(2, "big") for n, pid in pat.programmes)
+    return _write_section(0, pat.transport_stream_id, pat.version, pat.current, body)
+
+
+def write_pmt(pmt: Pmt) -> bytes:
+    """Write the section, CRC included; no descriptors."""
+    body = (0xE000 | pmt.pcr_pid).to_bytes(2, "big") + b"\xf0\x00"
+    body += b"".join(bytes([kind]) + (0xE000 | pid).to_bytes(2, "big") + b"\xf0\x00" for kind, pid in pmt.streams)
+    return _write_section(2, pmt.programme, pmt.version, pmt.current, body)
+
+
+def write_section_packets(pid: int, section: bytes, continuity: int) -> bytes:
+    """Put a section into packets, pointer_field first, 0xFF stuffing after (§2.4.4); counter of the first packet given."""
+    data = b"\x00" + section
+    pieces: Iterable[bytes] = (data[i : i + 184] for i in range(0, len(data), 184))
+    return b"".join(
+        write_packet(pid, (continuity + i) & 15, piece.ljust(184, b"\xff"), unit_start=i == 0)
+        for i, piece in enumerate(pieces)
+    )
+
+
+def parse_section(payload: bytes) -> bytes:
+    """Cut the first section out of the payload of a unit-start packet (or of several payloads put together).
+
+    Raises:
+        WireError: cut, or longer than a PAT or PMT may be.
+    """
+    if not payload or len(payload) < 1 + payload[0] + 3:
+        raise WireError("section cut before its length")
+    start = 1 + payload[0]
+    length = 3 + (int.from_bytes(payload[start + 1 : start + 3], "big") & 0x0FFF)
+    if length > SECTION_MAX_BYTES:
+        raise WireError(f"section of {length} bytes is longer than {SECTION_MAX_BYTES}")
+    if len(payload) < start + length:
+        raise WireError(f"section of {length} bytes is cut at {len(payload) - start}")
+    return payload[start : start + length]
+
+
+def _check_section(section: bytes, table_id: int, least: int) -> list[Deviation]:
+    if len(section) < least:
+        raise WireError(f"section of {len(section)} bytes is too short for table {table_id}")
+    if section[0] != table_id:
+        raise WireError(f"table id {table_id} expected, found {section[0]}")
+    length = 3 + (int.from_bytes(section[1:3], "big") & 0x0FFF)
+    if length != len(section):
+        raise WireError(f"section length says {length}, there are {len(section)} bytes")
+    if crc32_mpeg(section):
+        raise WireError("section CRC is wrong")
+    return [] if section[1] & 0x80 else [Deviation("section-syntax-indicator", f"table {table_id}")]
+
+
+def parse_pat(section: bytes) -> Pat:
+    """Read a whole PAT section; raises `WireError` when it is damaged."""
+    found = _check_section(section, 0, 12)
+    rows = [section[i : i + 4] for i in range(8, len(section) - 4, 4)]
+    if (len(section) - 12) % 4:
+        raise WireError("PAT loop is not a multiple of four bytes")
+    programmes = tuple((int.from_bytes(row[:2], "big"), int.from_bytes(row[2:], "big") & 0x1FFF) for row in rows)
+    ts_id = int.from_bytes(section[3:5], "big")
+    return Pat(ts_id, programmes, section[5] >> 1 & 31, bool(section[5] & 1), tuple(found))
+
+
+def parse_pmt(section: bytes) -> Pmt:
+    """Read a whole PMT section, descriptors skipped; raises `WireError` when it is damaged."""
+    found = _check_section(section, 2, 16)
+    position = 12 + (int.from_bytes(section[10:12], "big") & 0x0FFF)
+    end, streams = len(section) - 4, []
+    while position + 5 <= end:
+        streams.append((section[position], int.from_bytes(section[position + 1 : position + 3], "big") & 0x1FFF))
+        position += 5 + (int.from_bytes(section[position + 3 : position + 5], "big") & 0x0FFF)
+    if position != end:
+        raise WireError("PMT descriptors do not end where the section ends")
+    return Pmt(
+        programme=int.from_bytes(section[3:5], "big"),
+        pcr_pid=int.from_bytes(section[8:10], "big") & 0x1FFF,
+        streams=tuple(streams),
+        version=section[5] >> 1 & 31,
+        current=bool(section[5] & 1),
+        deviations=tuple(found),
+    )
