@@ -172,7 +172,7 @@ def write_packet(
     random_access: bool = False,
     pcr: int | None = None,
 ) -> bytes:
-    """Write one packet; a short payload is stuffed by the adaptation field, an empty one gives an adaptation-only packet.
+    """Write one packet; the adaptation field stuffs a short payload, an empty one gives an adaptation-only packet.
 
     Raises:
         ValueError: a field out of range, or a payload that does not fit.
@@ -205,7 +205,7 @@ def discontinuity_preamble(
     """Packets to send before the first packet after a seek, so that counters and PCR may jump legally (§2.4.3.5).
 
     One adaptation-only packet a PID with discontinuity_indicator set; its counter is the one *before* the PID's next
-    payload packet. With ``pcr_pid`` and ``pcr`` (27 MHz) that PID's packet also carries the first value of the new clock.
+    payload packet. With ``pcr_pid`` and ``pcr`` (27 MHz) that PID's packet also carries the new clock.
     """
     return b"".join(
         write_adaptation_only(pid, (cc - 1) & 15, discontinuity=True, pcr=pcr if pid == pcr_pid else None)
@@ -346,7 +346,7 @@ def write_pmt(pmt: Pmt) -> bytes:
 
 
 def write_section_packets(pid: int, section: bytes, continuity: int) -> bytes:
-    """Put a section into packets, pointer_field first, 0xFF stuffing after (§2.4.4); counter of the first packet given."""
+    """Put a section into packets, pointer_field first, 0xFF stuffing last (§2.4.4); first counter given."""
     data = b"\x00" + section
     pieces: Iterable[bytes] = (data[i : i + 184] for i in range(0, len(data), 184))
     return b"".join(
