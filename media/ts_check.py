@@ -24,6 +24,7 @@ PID_GAP_MAX_S = 5.0
 SYNC_PACKETS = 5
 """So many sync bytes in a row are synchronisation; two bad ones in a row lose it (indicator 1.1)."""
 SECTION_MAX_BYTES = 4096
+_WINDOW_PACKETS = 4096
 _PCR_WRAP = (1 << 33) * 300
 _PCR_HZ = 27_000_000
 _NULL_PID = 0x1FFF
@@ -115,12 +116,13 @@ def check(data: bytes | Path) -> TsReport:
 
 def _packets(raw: Bytes, notes: _Notes) -> Bytes:
     """Cut the stream at its sync bytes; rows with a bad sync byte stay in, so that numbers count them."""
-    offset, rows = 0, []
-    total = 0
+    offset, total, rows = 0, 0, []
     while len(raw) - offset >= PACKET_BYTES:
-        whole = (len(raw) - offset) // PACKET_BYTES
+        whole = min((len(raw) - offset) // PACKET_BYTES, _WINDOW_PACKETS)
         grid = raw[offset : offset + whole * PACKET_BYTES].reshape(whole, PACKET_BYTES)
         bad = np.flatnonzero(grid[:, 0] != 0x47)
+        if whole == _WINDOW_PACKETS and len(bad) and bad[-1] == whole - 1:
+            whole, bad = whole - 1, bad[:-1]  # judge it together with the next packet
         in_sync = total > 0 or not (len(bad) and bad[0] < min(SYNC_PACKETS, whole))
         lost = bad[:-1][np.diff(bad) == 1] if in_sync else np.zeros(1, np.int64)
         end = int(lost[0]) if len(lost) else whole
@@ -129,11 +131,10 @@ def _packets(raw: Bytes, notes: _Notes) -> Bytes:
         rows.append(grid[:end])
         total += end
         offset += end * PACKET_BYTES
-        if end == whole:
-            break
-        found = _acquire(raw, offset + 1 if in_sync else offset)
-        notes.add("1.1", "TS_sync_loss", total, f"{found - offset} bytes skipped at byte {offset}")
-        offset = found
+        if end < whole:
+            found = _acquire(raw, offset + 1 if in_sync else offset)
+            notes.add("1.1", "TS_sync_loss", total, f"{found - offset} bytes skipped at byte {offset}")
+            offset = found
     if offset < len(raw) and len(raw) - offset < PACKET_BYTES:
         notes.add("1.2", "Sync_byte_error", total, f"{len(raw) - offset} bytes after the last whole packet")
     if not total and not notes.found:
@@ -141,7 +142,7 @@ def _packets(raw: Bytes, notes: _Notes) -> Bytes:
     return np.concatenate(rows) if rows else np.zeros((0, PACKET_BYTES), np.uint8)
 
 
-def _acquire(raw: Bytes, offset: int, window_bytes: int = 1 << 20) -> int:
+def _acquire(raw: Bytes, offset: int, window_bytes: int = 1 << 14) -> int:
     """Return where five sync bytes stand in a row, or the end of the data; fewer count when the data end before."""
     while offset < len(raw):
         stop = min(offset + window_bytes, len(raw))
@@ -330,7 +331,7 @@ class _Clocked:
                 if kind in _AV_TYPES:
                     self._presence(stream, kind, own)
                     self._timestamps(stream, own)
-            if own is not None and not len(own[0]):
+            if (own is None or not len(own[0])) and _AV_TYPES.intersection(programme.streams.values()):
                 notes.add("2.3", "PCR_error", 0, "no PCR", programme.pcr_pid)
 
     def _clock(self, pid: int) -> tuple[Numbers, NDArray[np.float64]]:
@@ -342,13 +343,11 @@ class _Clocked:
         marked = table.discontinuity[rows[1:]]
         wild = ~marked & (steps > PCR_STEP_MAX_S * _PCR_HZ)
         slow = ~marked & ~wild & (steps > PCR_INTERVAL_MAX_S * _PCR_HZ)
-        for mask, indicator, name in (
-            (slow, "2.3a", "PCR_repetition_error"),
-            (wild, "2.3b", "PCR_discontinuity_indicator_error"),
-        ):
+        names = {"2.3a": "PCR_repetition_error", "2.3b": "PCR_discontinuity_indicator_error"}
+        for mask, indicator in ((slow, "2.3a"), (wild, "2.3b")):
             for at in np.flatnonzero(mask):
                 step = int(steps[at]) - (_PCR_WRAP if steps[at] > _PCR_WRAP // 2 else 0)
-                self._notes.add(indicator, name, int(rows[at + 1]), f"{step / _PCR_HZ * 1000:.1f} ms", pid)
+                self._notes.add(indicator, names[indicator], int(rows[at + 1]), f"{step / _PCR_HZ * 1000:.1f} ms", pid)
         steps = np.where(marked | (steps > _PCR_WRAP // 2), 0, steps)
         return rows, np.concatenate([[0.0], np.cumsum(steps) / _PCR_HZ])[: len(rows)]
 
@@ -385,7 +384,9 @@ class _Clocked:
             return
         at = table.start[rows]
         is_pes = np.logical_and.reduce([table.packets[rows, at + n] == value for n, value in enumerate((0, 0, 1))])
-        stamped = rows[is_pes & (table.packets[rows, at + 7] & 0x80 != 0)]
+        rows, has_pts = rows[is_pes], table.packets[rows, at + 7][is_pes] & 0x80 != 0
+        has_pts[[0, -1] if len(rows) else []] = True  # the gaps before the first PTS and after the last count too
+        stamped = rows[has_pts]
         gaps = np.diff(_times(stamped, clock))
         for number in np.flatnonzero(gaps > PTS_INTERVAL_MAX_S):
             self._notes.add("2.5", "PTS_error", int(stamped[number + 1]), f"{gaps[number]:.2f} s without", pid)
