@@ -121,7 +121,7 @@ def _packets(raw: Bytes, notes: _Notes) -> Bytes:
         whole = min((len(raw) - offset) // PACKET_BYTES, _WINDOW_PACKETS)
         grid = raw[offset : offset + whole * PACKET_BYTES].reshape(whole, PACKET_BYTES)
         bad = np.flatnonzero(grid[:, 0] != 0x47)
-        if whole == _WINDOW_PACKETS and bad[-1:] == whole - 1 and whole - 2 not in bad[-2:]:
+        if whole == _WINDOW_PACKETS and whole - 1 in bad[-1:] and whole - 2 not in bad[-2:]:
             whole, bad = whole - 1, bad[:-1]  # judge it together with the next packet
         in_sync = total > 0 or not (len(bad) and bad[0] < min(SYNC_PACKETS, whole))
         lost = bad[:-1][np.diff(bad) == 1] if in_sync else np.zeros(1, np.int64)
