@@ -14,7 +14,10 @@ from wire import ctc
 
 def lessons(view: CatalogView) -> tuple[Courseware, ...]:
     """All lessons in catalogue order, none twice."""
-    return tuple({each.item_id: each for each in reversed(view.catalogue.courseware)}.values())[::-1]
+    first: dict[str, Courseware] = {}
+    for each in view.catalogue.courseware:
+        first.setdefault(each.item_id, each)
+    return tuple(first.values())
 
 
 def lesson_url(item: Courseware, host: str, rtsp_authority: str) -> str:
