@@ -158,13 +158,13 @@ def _ticks(packet: Packet[Any], name: str) -> tuple[int, int, int]:
     return pts, dts, ((packet.duration or 0) * number + half) // below
 
 
-def read_video(source: Path) -> Iterator[Unit]:
-    """Yield the access units in decoding order, from the first IDR on."""
+def video_packets(source: Path) -> Iterator[tuple[Packet[Any], Unit]]:
+    """Yield the samples and their access units in decoding order, from the first IDR on."""
     with opened(source) as container:
         video, _ = find_streams(container, source.name)
         annexb = AnnexB(video.codec_context.extradata or b"", source.name)
         last: int | None = None
-        held: list[Unit] = []  # "not shown" pictures: kept only when a shown one follows
+        held: list[tuple[Packet[Any], Unit]] = []  # "not shown" pictures: kept only when a shown one follows
         for packet in container.demux(video):
             if not packet.size:
                 continue
@@ -177,15 +177,15 @@ def read_video(source: Path) -> Iterator[Unit]:
             last = dts
             unit = Unit(pts, dts, duration, data, idr)
             if packet.is_discard and len(held) < 1000:
-                held.append(unit)
+                held.append((packet, unit))
                 continue
             yield from held
             held.clear()
-            yield unit
+            yield packet, unit
 
 
-def read_audio(source: Path) -> Iterator[Unit]:
-    """Yield the ADTS frames in order; what the edit list hides is left out. Nothing when there is no sound."""
+def audio_packets(source: Path) -> Iterator[tuple[Packet[Any], Unit]]:
+    """Yield the samples and their ADTS frames; what the edit list hides is left out. Nothing when there is no sound."""
     with opened(source) as container:
         _, audio = find_streams(container, source.name)
         if audio is None:
@@ -199,7 +199,17 @@ def read_audio(source: Path) -> Iterator[Unit]:
             if last is not None and pts <= last:
                 raise Unmuxable(f"{source.name}: the sound's times do not increase; transcode it")
             last = pts
-            yield Unit(pts, pts, duration, adts.convert(bytes(packet)))
+            yield packet, Unit(pts, pts, duration, adts.convert(bytes(packet)))
+
+
+def read_video(source: Path) -> Iterator[Unit]:
+    """Yield the access units in decoding order, from the first IDR on."""
+    return (unit for _, unit in video_packets(source))
+
+
+def read_audio(source: Path) -> Iterator[Unit]:
+    """Yield the ADTS frames in order; nothing when there is no sound."""
+    return (unit for _, unit in audio_packets(source))
 
 
 def lesson_start(first_video: int | None, first_audio: int | None) -> int:
