@@ -1,8 +1,8 @@
 """Copy an MP4 into one fragmented MP4 whose HLS segments are byte ranges (RFC 8216 §3.3; ISO/IEC 14496-12 §8.8).
 
 libavformat writes the boxes, one fragment a GOP; our own walk over them gives the ranges. Sound and picture share the
-file, which is legal for HLS. There is no edit list in the output: all tracks are shifted alike until no decoding time is
-negative, so the first picture is shown at `Fmp4Index.media_start_s` (the reorder delay) and sound keeps its place.
+file, which is legal for HLS. The output has no edit list: all tracks are shifted alike until no time is negative,
+so the first picture is shown at `Fmp4Index.media_start_s` (the reorder delay) and sound keeps its place.
 Negative composition offsets would start at 0, but libavformat reads them as a shift of the picture alone.
 """
 
@@ -29,7 +29,12 @@ FORMAT: Final = "rural-media-edge/fmp4-index"
 VERSION: Final = 1
 INDEX_MAX_BYTES: Final = 16 * 1024 * 1024
 SEGMENT_TARGET_S: Final = 6.0
-MOVFLAGS: Final = "frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer"
+OPTIONS: Final = {
+    "movflags": "frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer",
+    "use_editlist": "0",
+    "avoid_negative_ts": "disabled",
+}
+"""frag_discont keeps the decoding times that we give; without it libavformat starts each track at 0."""
 
 
 class Fmp4Segment(msgspec.Struct, frozen=True, array_like=True):
@@ -122,13 +127,14 @@ Sample = tuple[int, int, "Packet[Any]", Unit]
 
 
 def _samples(source: Path) -> tuple[int, Iterator[Sample]]:
-    """Return the lesson's start in ticks of 90 kHz, and all samples by decoding time as (dts, track, packet, unit)."""
+    """Return the tick of 90 kHz that becomes the file's 0, and all samples by time as (dts, track, packet, unit)."""
     tracks = [iter(video_packets(source)), iter(audio_packets(source))]
     heads = [next(track, None) for track in tracks]
     if heads[0] is None:
         raise Unmuxable(f"{source.name}: no IDR picture to begin with; transcode it")
     start = lesson_start(heads[0][1].pts, heads[1][1].pts if heads[1] else None)
     runs = [_numbered(0, heads[0], tracks[0]), _numbered(1, heads[1], tracks[1])]
+    start = min([start, *(head[1].dts for head in heads if head is not None)])
     return start, merge(*runs, key=lambda sample: sample[:2])
 
 
@@ -139,7 +145,7 @@ def _numbered(number: int, head: Pair | None, rest: Iterator[Pair]) -> Iterator[
 
 def _write(source: Path, out: Path) -> None:
     start, samples = _samples(source)
-    with opened(source) as template, av.open(str(out), "w", format="mp4", options={"movflags": MOVFLAGS}) as target:
+    with opened(source) as template, av.open(str(out), "w", format="mp4", options=OPTIONS) as target:
         video, audio = find_streams(template, source.name)
         streams = [target.add_stream_from_template(each) for each in (video, audio) if each is not None]
         for _, track, packet, unit in samples:
@@ -157,7 +163,8 @@ def _index(out: Path, codecs: str, size: tuple[int, int]) -> Fmp4Index:
     init_end = 0
     scales: dict[int, tuple[str, int]] = {}
     cuts: list[tuple[float, int]] = []
-    end_s, starts = 0.0, {}
+    end_s = 0.0
+    starts: dict[int, float] = {}
     with out.open("rb") as file:
         for box in walk_file(file, length):
             if box.kind not in ("moov", "moof"):
