@@ -209,8 +209,14 @@ def _validate(account: Account) -> None:
         ("password", account.password, PASSWORD_MAX_CHARS),
         ("STBID", account.stbid if account.stbid is not None else "any", 64),
     ):
-        if not 1 <= len(text) <= longest or not (text.isascii() and text.isprintable()) or set(text) & set(" $\"'<>\\"):
-            raise AccountInvalid(f"{what} must be 1 to {longest} printable ASCII characters, no blank $ \" ' < > \\")
+        if (
+            not 1 <= len(text) <= longest
+            or not (text.isascii() and text.isprintable())
+            or set(text) & set(" $\"'<>\\&,")
+        ):
+            raise AccountInvalid(
+                f"{what} must be 1 to {longest} printable ASCII characters, no blank $ \" ' < > \\ & ,"
+            )
 
 
 def _fingerprint(path: Path) -> tuple[int, int, int] | None:

@@ -6,6 +6,7 @@ from it (stb_protocols §2.1 H3 and H4, §2.4). All times are monotonic seconds.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from wire import ctc
 RETRY_WINDOW_S = 30.0
 """A box whose reply got lost sends the same Authenticator again; for so long it gets the same login."""
 STBID_MAX_CHARS = 64
+_STBID = re.compile(rf"[0-9A-Za-z:._-]{{1,{STBID_MAX_CHARS}}}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Refusal(Enum):
     TOKEN_STALE = "token-stale"
     """The EncryptToken was never issued to this account, has expired, or was used before."""
     OTHER_BOX = "other-box"
-    """The STBID differs between form, Authenticator and account."""
+    """The STBID differs between form, Authenticator and account, or no box could have it."""
     THROTTLED = "throttled"
 
 
@@ -124,9 +126,8 @@ class _Failures:
 
     def wait_s(self, key: str, limit: int, window_s: float, now_s: float) -> float:
         """Return how long the key must wait; 0 when it may try."""
-        times = self.times.get(key, ())
-        recent = [each for each in times if each > now_s - window_s]
-        return recent[-limit] + window_s - now_s if len(recent) >= limit else 0.0
+        times = self.times.get(key)
+        return max(0.0, times[0] + window_s - now_s) if times and len(times) >= limit else 0.0
 
     def note(self, key: str, limit: int, now_s: float) -> None:
         """Remember one failure."""
@@ -223,7 +224,7 @@ class Logins:
         plain, key_rule = opened
         if plain.stbid != (attempt.stbid or plain.stbid) or account.stbid not in (None, plain.stbid):
             raise LoginRefused(Refusal.OTHER_BOX)
-        if len(plain.stbid) > STBID_MAX_CHARS:
+        if not _STBID.fullmatch(plain.stbid):
             raise LoginRefused(Refusal.OTHER_BOX)
         used = self._used.get(plain.encrypt_token)
         if used is not None and (used.login.user_id, used.login.stbid) == (account.user_id, plain.stbid):

@@ -106,7 +106,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
         accounts.load(path)
 
 
-@pytest.mark.parametrize("user_id", ["", "a b", "a$b", "教", "a" * 65, 'a"', "a\n"])
+@pytest.mark.parametrize("user_id", ["", "a b", "a$b", "教", "a" * 65, 'a"', "a\n", "a&b", "a,b"])
 def test_names_that_no_box_could_send_are_refused(tmp_path: Path, user_id: str) -> None:
     with pytest.raises(accounts.AccountInvalid, match="user name"):
         AccountBook(tmp_path / "accounts.json").add(Account(user_id=user_id, password="123456"))

@@ -136,3 +136,35 @@ def test_hidden_inputs_cannot_be_broken_out_of() -> None:
 def test_set_config_cannot_be_broken_out_of() -> None:
     with pytest.raises(ctc.CtcError, match="may not contain"):
         ctc.write_set_config(ctc.Face.CTC, "UserToken", "');alert('")
+
+
+@pytest.mark.parametrize("padding", ["ones-to-128", "zeros-to-48"])
+def test_deviant_padding_adds_nothing_to_whole_blocks_beyond_its_length(padding: ctc.Padding) -> None:
+    assert len(ctc.encrypt(b"x" * 136, "123456", padding=padding)) == 2 * 136
+    assert len(ctc.encrypt(b"x" * 137, "123456", padding=padding)) == 2 * 144
+
+
+def test_what_a_lesson_does_not_say_gets_the_usual_values() -> None:
+    read = ctc.parse_channel_list(ctc.write_channel_list(ctc.Channel("1", "n", "1", "rtsp://h/1")))
+    assert read.others == {
+        "TimeShift": "0",
+        "TimeShiftLength": "0",
+        "ChannelSDP": "rtsp://h/1",
+        "TimeShiftURL": "",
+        "ChannelType": "1",
+        "IsHDChannel": "1",
+        "PreviewEnable": "0",
+        "ChannelPurchased": "1",
+        "ChannelLocked": "0",
+        "ChannelLogURL": "",
+        "PositionX": "0",
+        "PositionY": "0",
+        "BeginTime": "0",
+        "Interval": "0",
+        "Lasting": "0",
+        "ActionType": "1",
+        "FCCEnable": "0",
+        "ChannelFCCIP": "",
+        "ChannelFCCPort": "0",
+        "ChannelFECPort": "0",
+    }

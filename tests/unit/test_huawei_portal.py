@@ -14,6 +14,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.courseware import (
     CATALOGUE_PATH,
@@ -379,3 +381,41 @@ def test_an_unknown_action_says_so(box: Box) -> None:
     box.log_in()
     reply = box.ask("/EPG/jsp/gdhdpublic/Ver.3/common/data.jsp?Action=formatDisk")
     assert reply.status == 400 and "unknown Action" in json.loads(reply.body)["message"]
+
+
+@pytest.fixture(scope="module")
+def shared_view(tmp_path_factory: pytest.TempPathFactory) -> CatalogView:
+    return view_of(CATALOGUE, tmp_path_factory.mktemp("view"))
+
+
+PAGES = [
+    "/EDS/jsp/AuthenticationURL",
+    "/EPG/jsp/AuthenticationURL",
+    "/EPG/jsp/GetHeartBit",
+    "/EPG/jsp/gdhdpublic/Ver.3/common/data.jsp",
+    *(
+        f"/EPG/jsp/{page}HW{face}.jsp"
+        for page in ("authLogin", "ValidAuthentication", "getchannellist")
+        for face in ("CTC", "CU")
+    ),
+]
+FIELDS = st.dictionaries(
+    st.sampled_from(["UserID", "Action", "Authenticator", "STBID", "tempKey", "Lang", "conntype", "seriseId", "vodId"]),
+    st.text(max_size=80)
+    | st.sampled_from(["edu001@itv", "Login", "Logout", "vodInfoById", "seriesInfoById", "AA" * 8]),
+)
+
+
+@given(path=st.sampled_from(PAGES) | st.text(max_size=40), form=FIELDS, query=FIELDS, logged_in=st.booleans())
+def test_no_request_makes_the_portal_fail(
+    shared_view: CatalogView, path: str, form: dict[str, str], query: dict[str, str], logged_in: bool
+) -> None:
+    box = Box(shared_view)
+    if logged_in:
+        box.log_in()
+    reply = box.ask("/", form, path=path, query=query)
+    assert reply.status in (200, 302, 400, 404)
+    for name, value in reply.headers:
+        assert value.isprintable() and name.isprintable()
+    if path == "/EPG/jsp/ValidAuthenticationHWCTC.jsp":
+        assert b"UserToken" not in reply.body

@@ -90,6 +90,19 @@ def test_a_token_of_one_account_is_nothing_to_another() -> None:
     assert refusal(logins, attempt(text, "edu002@itv")) is Refusal.TOKEN_STALE
 
 
+def test_the_name_inside_the_answer_must_be_that_of_the_form() -> None:
+    logins = table()
+    token = logins.issue("edu001@itv", REMOTE, 0.0).encrypt_token
+    assert refusal(logins, attempt(answer(token, "edu009@itv"))) is Refusal.WRONG_PASSWORD
+
+
+@pytest.mark.parametrize("stbid", ["", "0" * 65, "<script>", 'a"b', "a b"])
+def test_an_stbid_that_no_box_has_is_refused(stbid: str) -> None:
+    logins = table()
+    token = logins.issue("edu001@itv", REMOTE, 0.0).encrypt_token
+    assert refusal(logins, attempt(answer(token, stbid=stbid), stbid="")) is Refusal.OTHER_BOX
+
+
 def test_a_token_expires() -> None:
     logins = table(token_lifetime_s=300.0)
     token = logins.issue("edu001@itv", REMOTE, 0.0).encrypt_token

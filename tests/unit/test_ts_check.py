@@ -90,6 +90,16 @@ def test_a_dropped_packet(clean: bytes, pid: int) -> None:
     assert finding.first_packet >= at
 
 
+def test_a_gap_that_is_announced_is_none(clean: bytes) -> None:
+    rows = [row for row, each in enumerate(pids(clean)) if each == 0x100]
+    after = next(row for row in rows[10:] if clean[row * PACKET_BYTES + 3] & 0x20 and clean[row * PACKET_BYTES + 4])
+    before = rows[rows.index(after) - 1]
+    raw = bytearray(clean)
+    raw[after * PACKET_BYTES + 5] |= 0x80
+    del raw[before * PACKET_BYTES : (before + 1) * PACKET_BYTES]
+    assert "1.4" not in check(bytes(raw)).indicators()
+
+
 def test_every_single_drop_of_a_media_packet_is_found(clean: bytes) -> None:
     rows = [
         row for row, each in enumerate(pids(clean)) if each in (0x100, 0x101) and clean[row * PACKET_BYTES + 3] & 0x10
