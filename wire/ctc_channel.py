@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from wire.ctc_config import parse_set_configs, write_set_config
-from wire.ctc_text import CtcError, Deviation, Face, require_safe
+from wire.ctc_text import CtcError, Deviation, Face, is_safe, require_safe
 
 CHANNEL_KEYS = (
     "ChannelID",
@@ -101,11 +101,10 @@ def write_channel_list(channel: Channel) -> str:
     if unknown := (set(channel.others) - set(CHANNEL_KEYS)) | (set(channel.others) & set(own)):
         raise CtcError(f"not a further key of a Channel record: {', '.join(sorted(unknown))}")
     values = {**_DEFAULTS, "ChannelSDP": channel.url, **channel.others, **own}
-    return ",".join(f'{key}="{_safe(values.get(key, ""), key)}"' for key in CHANNEL_KEYS)
-
-
-def _safe(value: str, key: str) -> str:
-    return require_safe(value, key, also=",")
+    if not is_safe("".join(values.values()), also=","):  # one look at all; a list may have thousands of records
+        for key, value in values.items():
+            require_safe(value, key, also=",")
+    return ",".join(f'{key}="{values.get(key, "")}"' for key in CHANNEL_KEYS)
 
 
 _PAIR = re.compile(r'([A-Za-z]\w*)="([^"]*)"')

@@ -55,6 +55,11 @@ def screen_text(text: str) -> str:
     return _BREAKS.sub(" ", _SURROGATES.sub("�", text)).strip().translate(_TWINS)
 
 
+def is_safe(text: str, *, also: str = "") -> bool:
+    """Tell whether the text can stand in a quoted value, and has none of the characters ``also``."""
+    return _UNSAFE.search(text) is None and not any(each in text for each in also)
+
+
 def require_safe(text: str, what: str, *, also: str = "") -> str:
     """Return the text when it cannot break a quoted value.
 
