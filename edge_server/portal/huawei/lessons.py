@@ -42,8 +42,7 @@ def channels(view: CatalogView, host: str, rtsp_authority: str) -> tuple[ctc.Cha
 
 def columns(view: CatalogView) -> list[dict[str, object]]:
     """Columns in their order. A column that lessons name but the catalogue does not list is shown by its id."""
-    listed = sorted(view.catalogue.columns, key=lambda each: each.order)
-    titles = {each.column_id: ctc.screen_text(each.title) for each in listed}
+    titles = {each.column_id: ctc.screen_text(each.title) for each in view.columns}
     for item in lessons(view):
         titles.setdefault(item.column_id, item.column_id)
     return [{"id": column_id, "name": title} for column_id, title in titles.items()]
