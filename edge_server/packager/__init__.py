@@ -1,0 +1,8 @@
+"""Rendition → playable files and indexes, made when content arrives and never at first play."""
+
+from __future__ import annotations
+
+from edge_server.packager.package import PACKAGER_VERSION, NotPackaged, Packaged, PackagingFailed, load, package
+from edge_server.packager.shelf import Shelf
+
+__all__ = ["PACKAGER_VERSION", "NotPackaged", "Packaged", "PackagingFailed", "Shelf", "load", "package"]
