@@ -6,6 +6,7 @@ download must not join two versions of a file.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -171,5 +172,5 @@ def _satisfiable(asked: list[tuple[int | None, int | None]], length_bytes: int) 
 def _is_abusive(ranges: tuple[tuple[int, int], ...], length_bytes: int) -> bool:
     """Tell whether several ranges overlap or add up to more than the file (§17.15)."""
     ordered = sorted(ranges)
-    overlap = any(a[1] > b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+    overlap = any(a[1] > b[0] for a, b in itertools.pairwise(ordered))
     return overlap or sum(stop - start for start, stop in ranges) > length_bytes

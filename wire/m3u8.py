@@ -1,0 +1,300 @@
+"""HLS playlists (RFC 8216): written strictly, read with deviations reported. No I/O.
+
+Only what on-demand lessons need is modelled; unknown tags are skipped, as §6.3.1 asks of clients.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PLAYLIST_MAX_CHARS = 4 * 1024 * 1024
+SEGMENTS_MAX_COUNT = 50_000
+_ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"\r\n]*"|[^",\s][^",]*)(?:,|$)')
+
+
+class PlaylistError(ValueError):
+    """The text is not a playlist, or breaks a rule that makes playing it impossible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One way in which the text differs from RFC 8216."""
+
+    code: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """Part of a resource."""
+
+    length_bytes: int
+    offset_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One media segment."""
+
+    uri: str
+    duration_s: float
+    byte_range: ByteRange | None = None
+    title: str = ""
+    discontinuity: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPlaylist:
+    """A list of segments of one variant."""
+
+    segments: tuple[Segment, ...]
+    target_duration_s: int
+    version: int = 3
+    media_sequence: int = 0
+    vod: bool = True
+    ended: bool = True
+    independent: bool = True
+    map_uri: str | None = None
+    map_range: ByteRange | None = None
+    deviations: tuple[Deviation, ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Sum of the segments' durations."""
+        return sum(segment.duration_s for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to play the lesson."""
+
+    uri: str
+    bandwidth_bps: int
+    """Peak segment rate (§4.3.4.2)."""
+    average_bandwidth_bps: int | None = None
+    codecs: str | None = None
+    resolution: tuple[int, int] | None = None
+    frame_rate: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MasterPlaylist:
+    """A list of variants."""
+
+    variants: tuple[Variant, ...]
+    version: int = 3
+    independent: bool = True
+    deviations: tuple[Deviation, ...] = ()
+
+
+def write_media(playlist: MediaPlaylist) -> str:
+    """Write a media playlist."""
+    lines = ["#EXTM3U", f"#EXT-X-VERSION:{playlist.version}", f"#EXT-X-TARGETDURATION:{playlist.target_duration_s}"]
+    lines.append(f"#EXT-X-MEDIA-SEQUENCE:{playlist.media_sequence}")
+    lines += ["#EXT-X-PLAYLIST-TYPE:VOD"] * playlist.vod + ["#EXT-X-INDEPENDENT-SEGMENTS"] * playlist.independent
+    if playlist.map_uri is not None:
+        part = f',BYTERANGE="{_range_text(playlist.map_range)}"' if playlist.map_range else ""
+        lines.append(f'#EXT-X-MAP:URI="{playlist.map_uri}"{part}')
+    for segment in playlist.segments:
+        lines += ["#EXT-X-DISCONTINUITY"] * segment.discontinuity
+        lines.append(f"#EXTINF:{segment.duration_s:.6f},{segment.title}")
+        if segment.byte_range is not None:
+            lines.append(f"#EXT-X-BYTERANGE:{_range_text(segment.byte_range)}")
+        lines.append(segment.uri)
+    lines += ["#EXT-X-ENDLIST"] * playlist.ended
+    return "\n".join(lines) + "\n"
+
+
+def write_master(playlist: MasterPlaylist) -> str:
+    """Write a master playlist."""
+    lines = ["#EXTM3U", f"#EXT-X-VERSION:{playlist.version}"] + ["#EXT-X-INDEPENDENT-SEGMENTS"] * playlist.independent
+    for variant in playlist.variants:
+        attributes = [f"BANDWIDTH={variant.bandwidth_bps}"]
+        if variant.average_bandwidth_bps is not None:
+            attributes.append(f"AVERAGE-BANDWIDTH={variant.average_bandwidth_bps}")
+        if variant.codecs is not None:
+            attributes.append(f'CODECS="{variant.codecs}"')
+        if variant.resolution is not None:
+            attributes.append(f"RESOLUTION={variant.resolution[0]}x{variant.resolution[1]}")
+        if variant.frame_rate is not None:
+            attributes.append(f"FRAME-RATE={variant.frame_rate:.3f}")
+        lines += ["#EXT-X-STREAM-INF:" + ",".join(attributes), variant.uri]
+    return "\n".join(lines) + "\n"
+
+
+def parse(text: str) -> MediaPlaylist | MasterPlaylist:
+    """Read a playlist of either kind.
+
+    Raises:
+        PlaylistError: no #EXTM3U, too large, no target duration, mixed kinds, or a number that is none.
+    """
+    if len(text) > PLAYLIST_MAX_CHARS:
+        raise PlaylistError(f"playlist of {len(text)} characters; at most {PLAYLIST_MAX_CHARS}")
+    found: list[Deviation] = []
+    if text.startswith("\ufeff"):
+        found.append(Deviation("byte-order-mark", "first line"))
+        text = text[1:]
+    lines = [line.strip() for line in text.splitlines()]
+    if not lines or lines[0] != "#EXTM3U":
+        raise PlaylistError("the first line is not #EXTM3U")
+    has_variants = any(line.startswith("#EXT-X-STREAM-INF:") for line in lines)
+    if has_variants and any(line.startswith("#EXTINF:") for line in lines):
+        raise PlaylistError("a playlist is either master or media, not both")
+    return _parse_master(lines, found) if has_variants else _parse_media(lines, found)
+
+
+def _parse_master(lines: list[str], found: list[Deviation]) -> MasterPlaylist:
+    variants: list[Variant] = []
+    pending: dict[str, str] | None = None
+    version, independent = 1, False
+    for line in lines:
+        tag, _, value = line.partition(":")
+        if tag == "#EXT-X-STREAM-INF":
+            pending = dict(attributes(value))
+        elif tag == "#EXT-X-VERSION":
+            version = _whole(value, tag)
+        elif tag == "#EXT-X-INDEPENDENT-SEGMENTS":
+            independent = True
+        elif line and not line.startswith("#"):
+            if pending is None:
+                raise PlaylistError(f"a URI without #EXT-X-STREAM-INF: {line[:80]}")
+            variants.append(_variant(line, pending, found))
+            pending = None
+    if pending is not None:
+        found.append(Deviation("variant-without-uri", "end of playlist"))
+    return MasterPlaylist(tuple(variants), version, independent, tuple(found))
+
+
+def _variant(uri: str, fields: dict[str, str], found: list[Deviation]) -> Variant:
+    if "BANDWIDTH" not in fields:
+        found.append(Deviation("no-bandwidth", uri[:80]))
+    average, size = fields.get("AVERAGE-BANDWIDTH"), fields.get("RESOLUTION")
+    width, _, height = (size or "").partition("x")
+    rate = fields.get("FRAME-RATE")
+    return Variant(
+        uri=uri,
+        bandwidth_bps=_whole(fields.get("BANDWIDTH", "0"), "BANDWIDTH"),
+        average_bandwidth_bps=_whole(average, "AVERAGE-BANDWIDTH") if average else None,
+        codecs=fields.get("CODECS"),
+        resolution=(_whole(width, "RESOLUTION"), _whole(height, "RESOLUTION")) if size else None,
+        frame_rate=_decimal(rate, "FRAME-RATE") if rate else None,
+    )
+
+
+def _parse_media(lines: list[str], found: list[Deviation]) -> MediaPlaylist:
+    reader = _MediaReader(found)
+    for line in lines[1:]:
+        reader.take(line)
+    return reader.result()
+
+
+class _MediaReader:
+    """Gathers the tags before each URI."""
+
+    def __init__(self, found: list[Deviation]) -> None:
+        self.found = found
+        self.segments: list[Segment] = []
+        self.target: int | None = None
+        self.version, self.sequence = 1, 0
+        self.vod = self.ended = self.independent = False
+        self.map_uri: str | None = None
+        self.map_range: ByteRange | None = None
+        self._duration: float | None = None
+        self._title, self._range_text, self._discontinuity = "", "", False
+        self._range_ends: dict[str, int] = {}
+
+    def take(self, line: str) -> None:
+        tag, _, value = line.partition(":")
+        if line and not line.startswith("#"):
+            self._segment(line)
+        elif tag == "#EXTINF":
+            length, _, self._title = value.partition(",")
+            self._duration = _decimal(length, tag)
+        elif tag == "#EXT-X-BYTERANGE":
+            self._range_text = value
+        elif tag == "#EXT-X-DISCONTINUITY":
+            self._discontinuity = True
+        elif tag == "#EXT-X-TARGETDURATION":
+            self.target = _whole(value, tag)
+        elif tag == "#EXT-X-VERSION":
+            self.version = _whole(value, tag)
+        elif tag == "#EXT-X-MEDIA-SEQUENCE":
+            self.sequence = _whole(value, tag)
+        elif tag == "#EXT-X-PLAYLIST-TYPE":
+            self.vod = value == "VOD"
+        elif tag == "#EXT-X-ENDLIST":
+            self.ended = True
+        elif tag == "#EXT-X-INDEPENDENT-SEGMENTS":
+            self.independent = True
+        elif tag == "#EXT-X-MAP":
+            self._map(value)
+
+    def _map(self, value: str) -> None:
+        fields = dict(attributes(value))
+        if "URI" not in fields:
+            raise PlaylistError("#EXT-X-MAP without URI")
+        self.map_uri = fields["URI"]
+        if "BYTERANGE" in fields:
+            self.map_range = self._range(fields["BYTERANGE"], self.map_uri)
+
+    def _segment(self, uri: str) -> None:
+        if self._duration is None:
+            raise PlaylistError(f"a URI without #EXTINF: {uri[:80]}")
+        if len(self.segments) >= SEGMENTS_MAX_COUNT:
+            raise PlaylistError(f"more than {SEGMENTS_MAX_COUNT} segments")
+        if self.target is not None and round(self._duration) > self.target:
+            self.found.append(Deviation("longer-than-target", uri[:80]))
+        part = self._range(self._range_text, uri) if self._range_text else None
+        self.segments.append(Segment(uri, self._duration, part, self._title, self._discontinuity))
+        self._duration, self._title, self._range_text, self._discontinuity = None, "", "", False
+
+    def _range(self, text: str, uri: str) -> ByteRange:
+        length, at, offset = text.strip('"').partition("@")
+        if not at and uri not in self._range_ends:
+            raise PlaylistError(f"a byte range without offset, and none before it: {uri[:80]}")
+        start = _whole(offset, "BYTERANGE") if at else self._range_ends[uri]
+        part = ByteRange(_whole(length, "BYTERANGE"), start)
+        self._range_ends[uri] = start + part.length_bytes
+        return part
+
+    def result(self) -> MediaPlaylist:
+        if self.target is None:
+            raise PlaylistError("no #EXT-X-TARGETDURATION")
+        if self.vod and not self.ended:
+            self.found.append(Deviation("vod-without-endlist", "end of playlist"))
+        return MediaPlaylist(
+            segments=tuple(self.segments),
+            target_duration_s=self.target,
+            version=self.version,
+            media_sequence=self.sequence,
+            vod=self.vod,
+            ended=self.ended,
+            independent=self.independent,
+            map_uri=self.map_uri,
+            map_range=self.map_range,
+            deviations=tuple(self.found),
+        )
+
+
+def attributes(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the (name, value) pairs of an attribute list (§4.2), quotes taken off."""
+    for match in _ATTRIBUTE.finditer(text):
+        yield match[1], match[2].strip('"')
+
+
+def _range_text(part: ByteRange) -> str:
+    return f"{part.length_bytes}@{part.offset_bytes}"
+
+
+def _whole(text: str, where: str) -> int:
+    if not text.strip().isascii() or not text.strip().isdigit() or len(text) > 20:
+        raise PlaylistError(f"{where}: not a whole number: {text[:40]!r}")
+    return int(text)
+
+
+def _decimal(text: str, where: str) -> float:
+    if not re.fullmatch(r"\s*\d{1,9}(\.\d{0,12})?\s*", text):
+        raise PlaylistError(f"{where}: not a decimal number: {text[:40]!r}")
+    return float(text)
