@@ -82,7 +82,9 @@ class Fmp4Index(msgspec.Struct, frozen=True, kw_only=True):
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise DamagedIndex(f"{path.name}: not a readable index ({error}); make it again") from error
         if index.format != FORMAT or index.version != VERSION:
-            raise DamagedIndex(f"{path.name}: {index.format} version {index.version}, wanted {FORMAT} {VERSION}")
+            raise DamagedIndex(
+                f"{path.name}: {index.format} version {index.version}, wanted {FORMAT} {VERSION}; make it again"
+            )
         position = index.init_length_bytes
         for segment in index.segments:
             if segment.offset_bytes != position or segment.length_bytes <= 0 or segment.duration_s < 0:

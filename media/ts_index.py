@@ -131,7 +131,9 @@ class TsIndex(msgspec.Struct, frozen=True, dict=True, kw_only=True):
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
             raise DamagedIndex(f"{path.name}: not a readable index ({error}); make it again") from error
         if index.format != FORMAT or index.version != VERSION:
-            raise DamagedIndex(f"{path.name}: {index.format} version {index.version}, wanted {FORMAT} {VERSION}")
+            raise DamagedIndex(
+                f"{path.name}: {index.format} version {index.version}, wanted {FORMAT} {VERSION}; make it again"
+            )
         index._check(path.name)
         return index
 

@@ -20,7 +20,7 @@ Bools = NDArray[np.bool_]
 
 PAT, PMT, AUDIO, VIDEO, CLOCK = range(5)
 """Kinds of packet; CLOCK is an adaptation-only packet with a PCR."""
-TABLES_EVERY_S = 0.09
+TABLES_EVERY_S = 0.08
 PCR_EVERY_S = 0.034
 VIDEO_MARGIN_S = 0.005
 """A picture has fully left this long before its DTS."""

@@ -1,7 +1,8 @@
 """MPEG-2 transport stream grammar (ISO/IEC 13818-1 §2.4): packets, adaptation fields, PCR, PES headers, PAT and PMT.
 
 Readers report deviations, writers are strict. The tables lie in `wire.mpegts_psi`, the receiver's counting in
-`wire.mpegts_meter`; both are re-exported here. Clocks: ``pts``/``dts`` are 90 kHz ticks modulo 2**33, ``pcr`` is 27 MHz ticks modulo 2**33 * 300.
+`wire.mpegts_meter`; both are re-exported here. Clocks: ``pts``/``dts`` are 90 kHz ticks modulo 2**33, ``pcr`` is 27 MHz
+ticks modulo 2**33 * 300.
 """
 
 from __future__ import annotations
