@@ -21,10 +21,12 @@ Bools = NDArray[np.bool_]
 PAT, PMT, AUDIO, VIDEO, CLOCK = range(5)
 """Kinds of packet; CLOCK is an adaptation-only packet with a PCR."""
 TABLES_EVERY_S = 0.08
+"""Tables leave at least that often; oftener in thin streams, where a receiver sees times as coarse as packets."""
+TABLES_EVERY_MIN_S = 0.06
 PCR_EVERY_S = 0.034
-VIDEO_MARGIN_S = 0.005
-"""A picture has fully left this long before its DTS."""
-AUDIO_MARGIN_S = 0.030
+VIDEO_MARGIN_S = 0.035
+"""A picture has fully left this long before its DTS: also for a receiver that knows times only from PCR to PCR."""
+AUDIO_MARGIN_S = 0.035
 """A sound PES has fully left this long before its PTS; it must not be much earlier (buffer of 3584 bytes, §2.4.2.3)."""
 
 
@@ -107,16 +109,18 @@ def make_plan(sizes: Sizes) -> Plan:
     audio = packet_counts(sizes.audio_pes_bytes, np.full(len(sizes.audio_pes_bytes), NO_PCR))
     dts_s = sizes.video_dts / PTS_HZ
     seconds = max(float(dts_s[-1] - dts_s[0]), 1.0)
-    others = float(audio.sum()) / seconds + 2 / TABLES_EVERY_S
+    packets_per_s = float(audio.sum() + video.sum()) / seconds
+    tables_every_s = float(np.clip(0.095 - 2.5 / packets_per_s, TABLES_EVERY_MIN_S, TABLES_EVERY_S))
+    others = float(audio.sum()) / seconds + 2 / tables_every_s
     offset = start_offset_s(video, dts_s, others)
-    # the first picture's bytes may not leave earlier than the offset says, later ones neither
-    video_s = leaving_times(taut_string(video, dts_s - offset, dts_s - VIDEO_MARGIN_S), int(video.sum()))
+    deadline_s = dts_s - VIDEO_MARGIN_S
+    video_s = leaving_times(taut_string(video, deadline_s - offset, deadline_s), int(video.sum()))
     idr_s = video_s[(np.cumsum(video) - video)[sizes.video_idr]]
     audio_s = _audio_times(sizes, audio, idr_s) if len(audio) else np.empty(0)
     begin = float(min(video_s[0], audio_s[0])) if len(audio_s) else float(video_s[0])
     end = float(max(video_s[-1], audio_s[-1])) if len(audio_s) else float(video_s[-1])
     own_tables = idr_s[0] <= begin
-    tables_s = np.arange(begin + TABLES_EVERY_S * own_tables, end, TABLES_EVERY_S)
+    tables_s = np.arange(begin + tables_every_s * own_tables, end, tables_every_s)
     video_pcr = pcr_rows(video, step)
     clock_s = _clock_times(video_s[video_pcr], begin, end)
 
