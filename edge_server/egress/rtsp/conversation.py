@@ -1,0 +1,371 @@
+"""What may follow what on one RTSP connection (RFC 2326 §10, §A; reference/stb_protocols §4). Pure.
+
+Events go in with the time, commands come out; one place (``driver``) executes them. Sessions belong to the connection
+on which they were set up and end with it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_server.egress.rtsp.address import CONTROL, Address, parse_address
+from edge_server.egress.rtsp.negotiate import Link, answer, choose
+from edge_server.egress.rtsp.playing import BadRange, plan
+from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
+from edge_server.egress.rtsp.stream import Stream
+from edge_server.egress.rtsp.words import (
+    Close,
+    Command,
+    Draining,
+    Ended,
+    Event,
+    Found,
+    Hangup,
+    Heard,
+    Look,
+    Lost,
+    NotOpened,
+    Open,
+    Opened,
+    Send,
+    Start,
+    Stop,
+    Stuck,
+    Tick,
+    Title,
+    Unreadable,
+)
+from edge_server.sessions.viewing import Full, Viewings
+from wire.rtsp import Interleaved, Request, Response, WireError, parse_transport, write_npt, write_transport
+
+SESSIONS_MAX_COUNT = 4
+"""Sessions of one connection."""
+IDLE_S = 60.0
+"""A connection without a session is closed after this silence."""
+REPEAT_NOTICE_S = 2.0
+CLOSE_AFTER_END_S = 10.0
+
+TOLERATED = frozenset(
+    ("bare-header", "bare-lf", "extra-space", "folded-header", "lower-case-method", "not-utf8", "odd-header-name")
+)
+"""Deviations of requests that are served all the same; others are answered 400 (or 505)."""
+_KNOWN_BUT_REFUSED = frozenset(("ANNOUNCE", "RECORD", "REDIRECT"))
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one service is told about its conversations."""
+
+    banner: str
+    """``Server:`` of every answer. Boxes choose their dialect by it (reference/stb_protocols §4.1)."""
+    sdp_profile: str = "RTP/AVP"
+    """Profile of the ``m=`` line. Boxes look at the Transport answer instead; others understand only RTP/AVP."""
+
+
+@dataclass(slots=True)
+class _Session:
+    session_id: str
+    title: Title
+    link: Link
+    stream: Stream
+    base: str
+    ended_at: float | None = None
+    repeated: bool = False
+
+
+class Conversation:
+    """One connection's state."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        viewings: Viewings,
+        draw: Callable[[int], int],
+        *,
+        box: str,
+        host: str,
+        now: float,
+        counters: Counter[str],
+    ) -> None:
+        """Begin.
+
+        Args:
+            rules: Banner and the like.
+            viewings: Shared admission table.
+            draw: Random integer of so many bits (session ids, RTP's first values).
+            box: The peer's address; media goes to no other.
+            host: Our own address on this connection.
+            now: Monotonic seconds.
+            counters: Where deviations and refusals are counted.
+        """
+        self._rules, self._viewings, self._draw = rules, viewings, draw
+        self._box, self._host, self._counters = box, host, counters
+        self._sessions: dict[str, _Session] = {}
+        self._last_request = now
+        self._own_cseq = 0
+        self._cseq: str | None = None
+        self._then: Callable[[Event, float], list[Command]] | None = None
+        self._closing = False
+
+    def handle(self, event: Event, now: float) -> list[Command]:
+        """Take one event; return what to do, in order."""
+        if self._closing:
+            return []
+        match event:
+            case Request():
+                return self._request(event, now)
+            case Found() | Opened() | NotOpened():
+                then, self._then = self._then, None
+                return [] if then is None else then(event, now)
+            case Response():  # a stranger's answer to ANNOUNCE; boxes send none
+                return []
+            case Interleaved():
+                return self._frame(event, now)
+            case Heard():
+                self._viewings.seen(event.session_id, now)
+                return []
+            case Ended():
+                return self._ended(event.session_id, now)
+            case Stuck():
+                return [*self._end(event.session_id), *self._hangup("reader does not read")]
+            case Unreadable():
+                refused = reply(
+                    None, self._rules.banner, 400, [("Connection", "close")], why=f"Bad Request: {event.why}"
+                )
+                return [refused, *self._hangup("unreadable")]
+            case Tick():
+                return self._tick(now)
+            case Draining():
+                return self._drain()
+            case Lost():
+                return self._hangup("connection lost")
+
+    def next_timer(self) -> float | None:
+        """Tell when a Tick is wanted next; None for never."""
+        if self._closing:
+            return None
+        times: list[float] = [] if self._sessions else [self._last_request + IDLE_S]
+        for each in self._sessions.values():
+            deadline = self._viewings.deadline_s(each.session_id)
+            times += [] if deadline is None else [deadline]
+            if each.ended_at is not None:
+                times.append(each.ended_at + (CLOSE_AFTER_END_S if each.repeated else REPEAT_NOTICE_S))
+        return min(times, default=None)
+
+    # Requests
+
+    def _request(self, request: Request, now: float) -> list[Command]:
+        self._last_request = now
+        self._cseq = request.headers.get("CSeq")
+        codes = {each.code for each in request.deviations}
+        self._counters.update(f"deviation {code}" for code in codes)
+        if "version" in codes:
+            return self._refuse(505)
+        if self._cseq is None or not codes <= TOLERATED:
+            return self._refuse(400)
+        if request.headers.get("Require") is not None:
+            return self._refuse(551, [("Unsupported", request.headers.get("Require", "") or "")])
+        session_id = _session_id(request)
+        if session_id is not None:
+            self._viewings.seen(session_id, now)
+        match request.method:
+            case "OPTIONS":
+                return [self._answer(200, [("Public", PUBLIC)], session_id)]
+            case "DESCRIBE":
+                return self._describe(request)
+            case "SETUP":
+                return self._setup(request, session_id)
+            case "PLAY" | "PAUSE" | "TEARDOWN":
+                session = self._sessions.get(session_id or "")
+                if session is None:
+                    return self._refuse(454)
+                if request.method == "PLAY":
+                    return self._play(request, session, now)
+                return self._pause(session, now) if request.method == "PAUSE" else self._teardown(session)
+            case "GET_PARAMETER" | "SET_PARAMETER":
+                return self._parameter(request, session_id, now)
+            case method if method in _KNOWN_BUT_REFUSED:
+                return self._refuse(405, [("Allow", PUBLIC)])
+            case _:
+                return self._refuse(501, [("Public", PUBLIC)])
+
+    def _describe(self, request: Request) -> list[Command]:
+        address = parse_address(request.uri)
+        if address is None:
+            return self._refuse(404)
+
+        def told(event: Event, now: float) -> list[Command]:
+            if not isinstance(event, Found) or event.title is None:
+                return self._refuse(404)
+            headers, body = describe(address, event.title, host=self._host, profile=self._rules.sdp_profile)
+            return [self._answer(200, headers, body=body)]
+
+        self._then = told
+        return [Look(address.item_id, address.rendition)]
+
+    def _setup(self, request: Request, session_id: str | None) -> list[Command]:
+        """Negotiate first, then look for the title, then open: whichever fails says so with its own number."""
+        old = self._sessions.get(session_id) if session_id is not None else None
+        if session_id is not None and old is None:
+            return self._refuse(454)
+        if old is not None and old.stream.playing:
+            return self._refuse(455)
+        address = parse_address(request.uri)
+        if address is None:
+            return self._refuse(404)
+        try:
+            offers = parse_transport(", ".join(request.headers.get_all("Transport")))
+        except WireError as error:
+            return self._refuse(400, why=f"Bad Request: {error}")
+        taken = [c for s in self._sessions.values() if s is not old for c in s.link.channels or ()]
+        link = choose(offers, taken)
+        if link is None:
+            return self._refuse(461)
+        if old is None and len(self._sessions) >= SESSIONS_MAX_COUNT:
+            return self._refuse(453)
+        self._then = lambda event, now: self._setup_found(event, address, link, session_id, now)
+        return [Look(address.item_id, address.rendition)]
+
+    def _setup_found(
+        self, event: Event, address: Address, link: Link, session_id: str | None, now: float
+    ) -> list[Command]:
+        if not isinstance(event, Found) or event.title is None:
+            return self._refuse(404)
+        title = event.title
+        released: list[Command] = [] if session_id is None else self._end(session_id)
+        session_id = session_id or f"{self._draw(64):016X}"
+        try:
+            self._viewings.admit(
+                session_id, box=self._box, item_id=title.item_id, transport=link.profile.upper(), now_s=now
+            )
+        except Full:
+            return [*released, *self._refuse(453)]
+        stream = Stream(
+            title.timeline,
+            rtp=link.rtp,
+            ssrc=self._draw(32),
+            sequence=self._draw(16),
+            timestamp=self._draw(32),
+            now=now,
+        )
+        session = _Session(session_id, title, link, stream, address.base)
+        self._then = lambda event, now: self._setup_opened(event, session)
+        return [*released, Open(session_id, title, link, stream)]
+
+    def _setup_opened(self, event: Event, session: _Session) -> list[Command]:
+        if not isinstance(event, Opened):
+            self._viewings.end(session.session_id)
+            return self._refuse(503)
+        self._sessions[session.session_id] = session
+        chosen = answer(session.link, source=self._host, server_port=event.server_port, ssrc=session.stream.ssrc)
+        timeout = f"{session.session_id};timeout={self._viewings.timeout_s:.0f}"
+        return [self._answer(200, [("Session", timeout), ("Transport", write_transport(chosen))])]
+
+    def _play(self, request: Request, session: _Session, now: float) -> list[Command]:
+        stream = session.stream
+        try:
+            move = plan(request.headers.get("Range"), session.title, stream, now)
+        except BadRange as error:
+            return self._refuse(457, why=f"Invalid Range: {error}")
+        if move is not None:
+            stream.play(move.offset_bytes, now, stop_s=move.stop_s)
+            session.ended_at, session.repeated = None, False
+        start_s = stream.position_s(now) if move is None else move.start_s
+        headers = [("Range", write_npt(start_s, stream.stop_s))]
+        headers += [(name, "1") for name in ("Scale", "Speed") if name in request.headers]
+        if session.link.rtp:
+            where = f"url={session.base}/{CONTROL}"
+            headers.append(("RTP-Info", f"{where};seq={stream.sequence};rtptime={stream.rtp_timestamp()}"))
+        return [self._answer(200, headers, session.session_id), Start(session.session_id)]
+
+    def _pause(self, session: _Session, now: float) -> list[Command]:
+        at = session.stream.position_s(now)
+        session.stream.pause()
+        headers = [("Range", write_npt(at))]
+        return [Stop(session.session_id), self._answer(200, headers, session.session_id)]
+
+    def _teardown(self, session: _Session) -> list[Command]:
+        return [*self._end(session.session_id), self._answer(200, [], session.session_id)]
+
+    def _parameter(self, request: Request, session_id: str | None, now: float) -> list[Command]:
+        """Keep-alive in all its spellings; ``position`` is the one parameter that we know."""
+        session = self._sessions.get(session_id or "")
+        if session_id is not None and session is None:
+            return self._refuse(454)
+        body = b""
+        asked = {line.strip().lower() for line in request.body.decode("utf-8", "replace").splitlines()}
+        if session is not None and request.method == "GET_PARAMETER" and "position" in asked:
+            body = f"position: {session.stream.position_s(now):.3f}\r\n".encode()
+        headers = [("Content-Type", "text/parameters")] if body else []
+        return [self._answer(200, headers, session_id, body=body)]
+
+    # Everything else
+
+    def _frame(self, frame: Interleaved, now: float) -> list[Command]:
+        for session in self._sessions.values():
+            if session.link.channels is not None and frame.channel in session.link.channels:
+                self._viewings.seen(session.session_id, now)
+        return []
+
+    def _ended(self, session_id: str, now: float) -> list[Command]:
+        session = self._sessions.get(session_id)
+        if session is None or session.ended_at is not None:
+            return []
+        session.stream.pause()
+        session.ended_at = now
+        return [Stop(session_id, goodbye=True), self._announce(session, END_OF_STREAM)]
+
+    def _tick(self, now: float) -> list[Command]:
+        done: list[Command] = []
+        for session in tuple(self._sessions.values()):
+            deadline = self._viewings.deadline_s(session.session_id)
+            if deadline is None or now >= deadline:
+                self._counters["sessions timed out"] += 1
+                done += self._end(session.session_id)
+            elif session.ended_at is not None and now >= session.ended_at + CLOSE_AFTER_END_S:
+                done += self._end(session.session_id)
+                if not self._sessions:
+                    return [*done, *self._hangup("end of stream")]
+            elif session.ended_at is not None and not session.repeated and now >= session.ended_at + REPEAT_NOTICE_S:
+                session.repeated = True
+                done.append(self._announce(session, END_OF_STREAM))
+        if not self._sessions and now >= self._last_request + IDLE_S:
+            done += self._hangup("idle")
+        return done
+
+    def _drain(self) -> list[Command]:
+        notices = [self._announce(each, CLOSING) for each in self._sessions.values()]
+        ends = [command for session_id in tuple(self._sessions) for command in self._end(session_id)]
+        return [*ends, *notices, *self._hangup("draining")]
+
+    def _end(self, session_id: str) -> list[Command]:
+        if self._sessions.pop(session_id, None) is None:
+            return []
+        self._viewings.end(session_id)
+        return [Close(session_id)]
+
+    def _hangup(self, why: str) -> list[Command]:
+        ends = [command for session_id in tuple(self._sessions) for command in self._end(session_id)]
+        self._closing = True
+        return [*ends, Hangup(why)]
+
+    def _announce(self, session: _Session, notice: int) -> Send:
+        self._own_cseq += 1
+        return announce(self._own_cseq, session.session_id, session.base, notice)
+
+    def _answer(
+        self, status: int, headers: list[tuple[str, str]], session_id: str | None = None, *, body: bytes = b""
+    ) -> Send:
+        extra = [] if session_id is None else [("Session", session_id)]
+        return reply(self._cseq, self._rules.banner, status, [*extra, *headers], body)
+
+    def _refuse(self, status: int, headers: list[tuple[str, str]] | None = None, *, why: str = "") -> list[Command]:
+        self._counters[f"refused {status}"] += 1
+        return [reply(self._cseq, self._rules.banner, status, headers or [], why=why)]
+
+
+def _session_id(request: Request) -> str | None:
+    value = request.headers.get("Session")
+    return None if value is None else value.partition(";")[0].strip()

@@ -1,0 +1,216 @@
+"""One RTSP connection: reads bytes, executes the conversation's commands. Decides nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import cast
+
+import structlog
+
+from edge_server.egress.rtsp.conversation import Conversation
+from edge_server.egress.rtsp.library import Shelved
+from edge_server.egress.rtsp.pacer import Pacer
+from edge_server.egress.rtsp.ports import open_pair
+from edge_server.egress.rtsp.sink import TCP_QUEUE_MAX_BYTES, Sink, TcpSink, UdpSink
+from edge_server.egress.rtsp.words import (
+    Close,
+    Command,
+    Draining,
+    Ended,
+    Event,
+    Found,
+    Hangup,
+    Heard,
+    Look,
+    Lost,
+    NotOpened,
+    Open,
+    Opened,
+    Send,
+    Start,
+    Stop,
+    Stuck,
+    Tick,
+    Unreadable,
+)
+from runtime.clock import Clock
+from wire.rtsp import Reader, WireError
+
+READ_MAX_BYTES = 64 * 1024
+UNREAD_MAX_BYTES = 4 * TCP_QUEUE_MAX_BYTES
+"""Answers and media waiting for a peer that does not read; above it the connection is given up."""
+LOOK_S = 1.0
+"""How often datagrams from the box and stuck readers are looked for while a session exists."""
+FLUSH_S = 3.0
+"""How long a closing connection may take to hand over its last bytes."""
+
+log = structlog.get_logger()
+
+
+class Connection:
+    """Sockets, files and the conversation of one peer."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        look: Callable[[str, str], Shelved | None],
+        pacer: Pacer,
+        clock: Clock,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        counters: Counter[str],
+    ) -> None:
+        """Take over an accepted connection."""
+        self._conversation, self._look, self._pacer, self._clock = conversation, look, pacer, clock
+        self._reader, self._writer, self._counters = reader, writer, counters
+        self._sinks: dict[str, Sink] = {}
+        self._over = False
+        self._peer: str = writer.get_extra_info("peername")[0]
+        self._local: str = writer.get_extra_info("sockname")[0]
+
+    async def run(self) -> None:
+        """Serve until either side hangs up; everything is given back in any case."""
+        messages = Reader()
+        try:
+            while not self._over:
+                data = await self._read()
+                if data is None:
+                    self._look_around()
+                elif data:
+                    self._take(messages, data)
+                else:
+                    self._tell(Lost())
+            await self._flush()
+        finally:
+            for session_id in tuple(self._sinks):
+                self._close(session_id)
+            self._writer.transport.abort()
+
+    def drain(self) -> None:
+        """Say goodbye and hang up."""
+        self._tell(Draining())
+
+    async def _read(self) -> bytes | None:
+        """Return what came, empty at the end of the connection, None when it is time to look around."""
+        now = self._clock.monotonic()
+        timer = self._conversation.next_timer()
+        wait_s = LOOK_S if self._sinks else None
+        if timer is not None:
+            wait_s = min(max(0.0, timer - now), wait_s if wait_s is not None else timer - now)
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._reader.read(READ_MAX_BYTES)
+        except TimeoutError:
+            return None
+        except OSError:
+            return b""
+
+    def _take(self, messages: Reader, data: bytes) -> None:
+        try:
+            for message in messages.feed(data):
+                self._tell(message)
+        except WireError as error:
+            self._tell(Unreadable(str(error)))
+        if self._writer.transport.get_write_buffer_size() > UNREAD_MAX_BYTES:
+            log.info("rtsp peer does not read", peer=self._peer)
+            self._tell(Lost())
+
+    def _look_around(self) -> None:
+        now = self._clock.monotonic()
+        for session_id, sink in tuple(self._sinks.items()):
+            if sink.heard():
+                self._tell(Heard(session_id))
+            if sink.stuck(now):
+                self._tell(Stuck(session_id))
+        self._tell(Tick())
+
+    def _tell(self, event: Event) -> None:
+        """Give the conversation an event and do what it says, in order; answers to questions go in at once."""
+        todo: deque[Command] = deque(self._conversation.handle(event, self._clock.monotonic()))
+        while todo:
+            replies = self._do(todo.popleft())
+            todo.extendleft(reversed(replies))
+
+    def _do(self, command: Command) -> list[Command]:
+        now = self._clock.monotonic()
+        match command:
+            case Send():
+                self._writer.write(command.data)
+            case Look():
+                return self._conversation.handle(Found(self._look(command.item_id, command.rendition)), now)
+            case Open():
+                return self._conversation.handle(self._open(command), now)
+            case Start():
+                session_id = command.session_id
+                self._pacer.add(self._sinks[session_id], lambda: self._tell(Stuck(session_id)))
+            case Stop():
+                self._stop(command.session_id, goodbye=command.goodbye)
+            case Close():
+                self._close(command.session_id)
+            case Hangup():
+                log.debug("rtsp hang-up", peer=self._peer, why=command.why)
+                self._over = True
+                self._writer.close()  # the transport first hands over what was written, then ends the reader
+        return []
+
+    def _open(self, command: Open) -> Event:
+        title, link, session_id = cast("Shelved", command.title), command.link, command.session_id
+
+        def ended() -> None:
+            self._tell(Ended(session_id))
+
+        try:
+            lease = os.open(title.file, os.O_RDONLY)
+        except OSError as error:
+            return NotOpened(str(error))
+        if link.channels is not None:
+            self._sinks[session_id] = TcpSink(
+                lease,
+                command.stream,
+                title.preamble,
+                ended,
+                channels=link.channels,
+                write=self._writer.write,
+                waiting_bytes=self._writer.transport.get_write_buffer_size,
+            )
+            return Opened(None)
+        try:
+            data, control, ports = open_pair(self._local, self._peer, link.client_port or (0, 0))
+        except OSError as error:
+            os.close(lease)
+            return NotOpened(str(error))
+        self._sinks[session_id] = UdpSink(
+            lease, command.stream, title.preamble, ended, data=data, control=control, counters=self._counters
+        )
+        return Opened(ports)
+
+    def _stop(self, session_id: str, *, goodbye: bool) -> None:
+        sink = self._sinks.get(session_id)
+        if sink is None:
+            return
+        self._pacer.remove(sink)
+        if goodbye:
+            sink.goodbye(self._clock.monotonic(), self._clock.utc().timestamp())
+
+    def _close(self, session_id: str) -> None:
+        sink = self._sinks.get(session_id)
+        if sink is None:
+            return
+        self._stop(session_id, goodbye=sink.stream.playing and not self._writer.is_closing())
+        del self._sinks[session_id]
+        sink.close()
+
+    async def _flush(self) -> None:
+        with suppress(TimeoutError, OSError):
+            async with asyncio.timeout(FLUSH_S):
+                await self._writer.wait_closed()
+
+
+def drained(connections: Iterable[Connection]) -> None:
+    """Tell every connection that the service is going to stop."""
+    for connection in tuple(connections):
+        connection.drain()

@@ -1,0 +1,123 @@
+"""The RTSP port: accepts connections, bounds them, and runs the one pacer of all sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from edge_server.egress import EgressContext
+from edge_server.egress.rtsp.conversation import Conversation, Rules
+from edge_server.egress.rtsp.driver import Connection, drained
+from edge_server.egress.rtsp.library import look
+from edge_server.egress.rtsp.pacer import Pacer
+from edge_server.sessions.viewing import Viewings
+
+BACKLOG_MAX_COUNT = 512
+
+log = structlog.get_logger()
+
+
+class RtspService:
+    """A ``runtime.service.Service``."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        ctx: EgressContext,
+        *,
+        viewings: Viewings | None = None,
+        rules: Rules | None = None,
+        draw: Callable[[int], int] = secrets.randbits,
+        connections_max_count: int | None = None,
+    ) -> None:
+        """Prepare; nothing listens yet.
+
+        Args:
+            host: address to listen on.
+            port: 0 takes a free one; ``port`` tells which, once ready.
+            ctx: catalogue view, packaged files, clock.
+            viewings: admission table, shared with whoever shows it.
+            rules: banner and the like.
+            draw: random integer of so many bits.
+            connections_max_count: more are closed at once; default twice the viewings, and 16.
+        """
+        self.host, self.port = host, port
+        self.counters: Counter[str] = Counter()
+        self.viewings = viewings or Viewings()
+        self._ctx, self._draw = ctx, draw
+        self._rules = rules or Rules(banner="EdgeServer")
+        self._connections_max = connections_max_count or 2 * self.viewings.max_count + 16
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Listen until cancelled."""
+        pacer = Pacer(self._ctx.clock)
+        async with asyncio.TaskGroup() as group:
+
+            def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                if len(self._connections) >= self._connections_max:
+                    self.counters["connections refused"] += 1
+                    writer.transport.abort()
+                    return
+                group.create_task(self._serve(pacer, reader, writer))
+
+            group.create_task(pacer.run())
+            self._server = await asyncio.start_server(accepted, self.host, self.port, backlog=BACKLOG_MAX_COUNT)
+            try:
+                self.port = int(self._server.sockets[0].getsockname()[1])
+                ready()
+                await asyncio.Event().wait()
+            finally:
+                self._server.close()
+
+    async def drain(self) -> None:
+        """Accept nothing more, tell every box that the server closes, and let the last bytes go out."""
+        if self._server is not None:
+            self._server.close()
+        drained(self._connections)
+        clock = self._ctx.clock
+        while self._connections:
+            await clock.sleep_until(clock.monotonic() + 0.05)
+
+    async def _serve(self, pacer: Pacer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sock = writer.get_extra_info("socket")
+        peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+        if sock is None or peer is None:
+            writer.transport.abort()
+            return
+        # A box whose power was cut says nothing: the kernel finds out, and the session ends with the connection.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        conversation = Conversation(
+            self._rules,
+            self.viewings,
+            self._draw,
+            box=str(peer[0]),
+            host=str(local[0]),
+            now=self._ctx.clock.monotonic(),
+            counters=self.counters,
+        )
+        connection = Connection(
+            conversation,
+            lambda item_id, rendition: look(self._ctx, item_id, rendition),
+            pacer,
+            self._ctx.clock,
+            reader,
+            writer,
+            self.counters,
+        )
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        except Exception:
+            # The outermost edge of one connection: a fault of ours must not silence the other boxes.
+            self.counters["connections failed"] += 1
+            log.exception("rtsp connection failed", peer=peer[0])
+        finally:
+            self._connections.discard(connection)

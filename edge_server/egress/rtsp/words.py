@@ -1,0 +1,173 @@
+"""Events that a conversation is told, and commands that it gives. Values only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_server.egress.rtsp.negotiate import Link
+from edge_server.egress.rtsp.stream import Stream
+from edge_server.egress.rtsp.timeline import Timeline
+from wire.rtsp import Interleaved, Request, Response
+
+
+class Title(Protocol):
+    """One rendition of one item, as far as the conversation needs it."""
+
+    @property
+    def item_id(self) -> str:
+        """Id of the courseware."""
+
+    @property
+    def name(self) -> str:
+        """Title for people."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """Bytes and seconds."""
+
+    def seek(self, npt_s: float) -> tuple[float, int]:
+        """Return second and byte of the last key frame not after this second."""
+
+
+# Events beside the messages of the wire
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """The peer's bytes are no RTSP."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Answer to Look: the title, or None when there is none to play."""
+
+    title: Title | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Answer to Open: the media can flow. ``server_port`` is None for interleaved media."""
+
+    server_port: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotOpened:
+    """Answer to Open: no file or no port."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A datagram came from the box of this session: it is alive."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The stream of this session has been sent and played to its end."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """The reader of this session takes nothing any more."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The service is going to stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The connection is gone."""
+
+
+Event = (
+    Request
+    | Response
+    | Interleaved
+    | Unreadable
+    | Found
+    | Opened
+    | NotOpened
+    | Heard
+    | Ended
+    | Stuck
+    | Tick
+    | Draining
+    | Lost
+)
+
+# Commands
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write these bytes to the RTSP connection."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Find the title and answer with Found before the next request."""
+
+    item_id: str
+    rendition: str
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Open file (lease) and sockets and answer with Opened or NotOpened at once."""
+
+    session_id: str
+    title: Title
+    link: Link
+    stream: Stream
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Give the session's stream to the pacer."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Take the session's stream from the pacer; ``goodbye`` sends RTCP BYE."""
+
+    session_id: str
+    goodbye: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Give back file and sockets of the session, after a BYE if its media was flowing."""
+
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """Close the connection when what was written has gone out."""
+
+    why: str
+
+
+Command = Send | Look | Open | Start | Stop | Close | Hangup
