@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -79,7 +80,7 @@ def sync(root: Path, as_json: bool) -> None:
         if known is None:
             raise
         raise out.fail(known.exit_code, known.reason, known.words) from error
-    out.emit("summary", **report.as_dict())
+    out.emit("summary", **asdict(report))
     if not as_json:
         what = "有更新 / updated" if report.changed else "已是最新 / nothing new"
         out.say(f"{what}: seq {report.seq}, {report.bytes_moved} 字节 / bytes, {report.requests} 次请求 / requests")
@@ -137,7 +138,9 @@ def account() -> None:
 @click.option("--key-type", type=click.Choice(["0001", "0002", "0003"]), default="0001", help="EncryptionType.")
 @ROOT
 @JSON
-def account_add(user_id: str, password_stdin: bool, key_type: str, root: Path, as_json: bool) -> None:
+def account_add(
+    user_id: str, password_stdin: bool, key_type: Literal["0001", "0002", "0003"], root: Path, as_json: bool
+) -> None:
     """添加或更改账号。 / Add an account or change it."""
     from edge_server.sessions.accounts import Account, AccountError
 
@@ -186,10 +189,10 @@ def store_verify(root: Path, as_json: bool) -> None:
     """重新校验所有文件。 / Hash every stored object again."""
     out = Output(json=as_json)
     damaged = list(_edge(out, root).store.verify())
-    for sha256 in damaged:
-        out.emit("item", damaged=sha256)
+    for each in damaged:
+        out.emit("item", damaged=each.sha256, damage=each.reason, names=each.names)
         if not as_json:
-            out.say(f"损坏 / damaged: {sha256}")
+            out.say(f"损坏 / damaged: {each.sha256} {each.reason}")
     out.emit("summary", damaged=len(damaged))
     if damaged:
         raise out.fail(Exit.FAILED, "damaged", f"{len(damaged)} 个文件损坏，请重新同步 / damaged; sync again to heal")

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from sync import Corrupt, SyncError
 from sync.chunker import CHUNK_MAX_BYTES
 from sync.ids import check_name, sha256_hex
-from sync.manifest import OBJECT_MAX_BYTES, Manifest, encode_manifest
+from sync.manifest import OBJECT_MAX_BYTES, Manifest, decode_manifest, encode_manifest
 from sync.snapshot import (
     SNAPSHOT_MAX_BYTES,
     Head,
@@ -138,6 +138,21 @@ class Publisher:
             self._write_once(self._head(channel, sha256_hex(head)), head)
             self._write(ledger.naming(head_path(channel), head, self._keys, now, self._taken))
         return snapshot
+
+    def read(self, channel: str, name: str) -> bytes:
+        """Put one published object together again; for small ones, it is held in memory.
+
+        Raises:
+            KeyError: the channel has no object of that name.
+            Corrupt: what is published was damaged.
+        """
+        file = self.files(channel)[name]
+        raw = _read(self.published / "manifests" / file.manifest_sha256, file.manifest_sha256)
+        chunks = decode_manifest(raw, sha256=file.sha256, length_bytes=file.length_bytes).chunks
+        data = b"".join(_read(self.published / "chunks" / chunk[:2] / chunk, chunk) for chunk in chunks)
+        if sha256_hex(data) != file.sha256:
+            raise Corrupt(f"{name!r} was damaged")
+        return data
 
     def refresh(self, now: datetime) -> None:
         """Sign a new timestamp, and whatever else would expire before it does. Do this at least every 14 days.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from edge_server.catalog import CatalogView
 from edge_server.sessions.logins import Logins
@@ -53,6 +53,7 @@ class PortalState:
     monotonic_s: float
 
 
+@runtime_checkable
 class Dialect(Protocol):
     """One box dialect. Its module has one constant ``DIALECT`` of this type."""
 

@@ -1,0 +1,52 @@
+"""What a failed sync means to a person at the console, and which exit code it has."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from media import MediaError
+from runtime.output import Exit
+from sync import Corrupt, NoChannel, NoSpace, SyncError, Unreachable, Untrusted
+
+_UNTRUSTED = {
+    "rollback": "对方给出的是旧版本，已拒绝 / the source offers an older release; refused",
+    "freeze": "时效签名已过期，请检查本机时间 / freshness has run out; check this machine's clock",
+    "tampered": "签名不符，已拒绝 / signatures do not fit; refused",
+    "oversized": "元数据过大，已拒绝 / metadata is too large; refused",
+    "no-anchor": "缺少信任根文件；请用 init --trust 提供 / no trust anchor; give one with `init --trust`",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A failure with its words."""
+
+    exit_code: Exit
+    reason: str
+    words: str
+
+
+def explain(error: Exception) -> Known | None:
+    """Return what to say; None when the error is a fault of this program."""
+    kept = "；继续使用原有课件 / the old snapshot stays"
+    match error:
+        case Untrusted():
+            return Known(Exit.FAILED, error.reason, f"{_UNTRUSTED[error.reason]}{kept}\n{error}")
+        case Corrupt():
+            return Known(Exit.FAILED, "corrupt", f"数据损坏，已拒绝 / damaged data refused{kept}\n{error}")
+        case NoSpace():
+            return Known(Exit.DISK_FULL, "no_space", f"磁盘空间不足 / not enough disk{kept}\n{error}")
+        case NoChannel():
+            return Known(Exit.FAILED, "no_channel", f"中心尚未发布内容 / nothing is published yet\n{error}")
+        case Unreachable():
+            return Known(Exit.UNREACHABLE, "unreachable", f"连不上中心平台 / the source does not answer{kept}\n{error}")
+        case MediaError():
+            return Known(Exit.FAILED, "cannot_package", f"课件无法封装 / a lesson cannot be packaged{kept}\n{error}")
+        case SyncError():
+            return Known(Exit.FAILED, "sync_failed", f"同步失败 / sync failed{kept}\n{error}")
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return Known(Exit.DISK_FULL, "no_space", f"磁盘已满 / the disk is full{kept}\n{error}")
+        case OSError():
+            return Known(Exit.FAILED, "io_error", f"读写失败 / input or output failed{kept}\n{error}")
+    return None

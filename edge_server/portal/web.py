@@ -1,0 +1,121 @@
+"""New boxes, phones and PCs: the JSON catalogue, and pages for people that work without JavaScript. Pure.
+
+Media, posters and picture-text pages are files; ``egress`` serves those.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+import msgspec
+
+from domain.courseware import Courseware, MediaFamily
+from edge_server.catalog import CatalogView
+from edge_server.portal import PortalReply, PortalRequest, PortalState
+
+CATALOGUE_FORMAT = 1
+CATALOGUE_PATH = "/api/v1/catalogue"
+RENDITION_FOR_NEW = ("R40", "R12")
+_JSON = "application/json; charset=utf-8"
+
+
+class WebDialect:
+    """See the module."""
+
+    name = "web"
+    prefixes = ("/",)
+
+    def __init__(self) -> None:
+        """Load the templates that come with the package."""
+        self._pages = jinja2.Environment(
+            loader=jinja2.PackageLoader("edge_server.portal", "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            undefined=jinja2.StrictUndefined,
+        )
+
+    def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
+        """Answer one request; unknown paths get the 404 page."""
+        if request.method not in ("GET", "HEAD"):
+            return PortalReply(405, b"", headers=(("Allow", "GET, HEAD"),))
+        if request.path == CATALOGUE_PATH:
+            return _catalogue(request, state.view)
+        if request.path == "/healthz":
+            body = msgspec.json.encode({"ok": True, "seq": state.view.seq})
+            return PortalReply(200, body, _JSON, (("Cache-Control", "no-store"),))
+        if request.path == "/":
+            return self._home(state.view)
+        if request.path.startswith("/watch/"):
+            item = state.view.item(request.path.removeprefix("/watch/"))
+            if item is not None and item.renditions:
+                return self._watch(item)
+        return PortalReply(404, self._render("missing.html"))
+
+    def _home(self, view: CatalogView) -> PortalReply:
+        columns = [(column, [_card(item) for item in view.items_in(column.column_id)]) for column in view.columns]
+        return PortalReply(200, self._render("home.html", columns=columns, seq=view.seq), headers=_FRESH)
+
+    def _watch(self, item: Courseware) -> PortalReply:
+        names = [name for name in RENDITION_FOR_NEW if item.rendition(name) is not None]
+        sources = [f"/media/{item.item_id}/{name}.mp4" for name in names]
+        return PortalReply(
+            200, self._render("watch.html", item=item, sources=sources, poster=_poster(item)), headers=_FRESH
+        )
+
+    def _render(self, template: str, **values: Any) -> bytes:
+        return self._pages.get_template(template).render(values).encode()
+
+
+_FRESH = (("Cache-Control", "no-cache"),)
+
+
+def _catalogue(request: PortalRequest, view: CatalogView) -> PortalReply:
+    """Write the JSON catalogue; its ETag is the snapshot's number, so that polling costs nothing."""
+    etag = f'"catalogue-{CATALOGUE_FORMAT}-{view.seq}"'
+    fields = (("ETag", etag), ("Cache-Control", "no-cache"), ("Access-Control-Allow-Origin", "*"))
+    if etag in request.headers.get("If-None-Match", ""):
+        return PortalReply(304, b"", _JSON, fields)
+    columns = [
+        {"id": column.column_id, "title": column.title, "items": [_entry(i) for i in view.items_in(column.column_id)]}
+        for column in view.columns
+    ]
+    body = msgspec.json.encode({"format": CATALOGUE_FORMAT, "seq": view.seq, "columns": columns})
+    return PortalReply(200, body, _JSON, fields)
+
+
+def _entry(item: Courseware) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "id": item.item_id,
+        "title": item.title,
+        "summary": item.summary,
+        "class": item.item_class.value,
+        "family": item.family.value,
+        "duration_s": item.duration_s,
+        "issued_at": item.issued_at,
+        "poster": _poster(item),
+    }
+    if item.family is MediaFamily.PICTURE_TEXT:
+        return {**entry, "page": f"/lessons/{item.item_id}/"}
+    best = next(name for name in RENDITION_FOR_NEW if item.rendition(name) is not None)
+    play = {
+        "progressive": f"/media/{item.item_id}/{best}.mp4",
+        "hls_fmp4": f"/hls/{item.item_id}/fmp4/master.m3u8",
+        "hls_ts": f"/hls/{item.item_id}/ts/master.m3u8",
+    }
+    return {**entry, "play": play}
+
+
+def _card(item: Courseware) -> dict[str, Any]:
+    if item.family is MediaFamily.PICTURE_TEXT:
+        return {"title": item.title, "href": f"/lessons/{item.item_id}/", "poster": None, "kind": "图文 Page"}
+    minutes, seconds = divmod(round(item.duration_s), 60)
+    kind = f"视频 Video {minutes}:{seconds:02d}"
+    return {"title": item.title, "href": f"/watch/{item.item_id}", "poster": _poster(item), "kind": kind}
+
+
+def _poster(item: Courseware) -> str | None:
+    return f"/posters/{item.item_id}.jpg" if item.poster is not None else None
+
+
+DIALECT = WebDialect()
