@@ -1,0 +1,112 @@
+"""Which size, rate and bit rate each rendition gets. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from media.probe import AudioFacts, VideoFacts
+
+AUDIO_HZ = 48000
+AUDIO_BPS = 96_000
+GOP_S = 2
+SMALLEST_PIXELS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Limits of one rendition (H.264 table A-1; requirements §3.2)."""
+
+    name: str
+    width_max: int
+    height_max: int
+    macroblocks_max: int
+    macroblocks_per_s_max: int
+    rate_max: int
+    h264_profile: str
+    h264_level: str
+    video_max_bps: int
+    buffer_bits: int
+    """x264 may exceed ``video_max_bps`` by this much in any window: the two and the sound stay under the total."""
+
+
+R12 = Profile("R12", 720, 576, 1620, 40_500, 30, "main", "3.0", 780_000, 280_000)
+"""Old boxes: 1.2 Mb/s in any second, sound included; level 3."""
+R40 = Profile("R40", 1920, 1080, 8192, 245_760, 60, "high", "4.1", 2_900_000, 900_000)
+"""New boxes: 4 Mb/s in any second."""
+COPY_PEAK_MAX_BPS = 8_000_000
+COPY_KEYFRAME_GAP_MAX_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Size and rate of one encoding; square pixels."""
+
+    width: int
+    height: int
+    rate: Fraction
+
+
+def shape_for(profile: Profile, width: int, height: int, rate: Fraction) -> Shape:
+    """Fit a picture of ``width`` × ``height`` square pixels into the profile; never larger than it is.
+
+    Very small pictures are enlarged to what decoders accept.
+    """
+    rate = _rate_for(profile, rate)
+    scale = min(1.0, profile.width_max / width, profile.height_max / height)
+    scale = max(scale, SMALLEST_PIXELS / min(width, height)) if min(width, height) < SMALLEST_PIXELS else scale
+    while True:
+        found = Shape(_even(width * scale, profile.width_max), _even(height * scale, profile.height_max), rate)
+        blocks = math.ceil(found.width / 16) * math.ceil(found.height / 16)
+        if blocks <= profile.macroblocks_max and blocks * found.rate <= profile.macroblocks_per_s_max:
+            return found
+        if found.rate > 30:
+            rate = found.rate / 2
+            continue
+        scale *= 0.97
+
+
+def _rate_for(profile: Profile, rate: Fraction) -> Fraction:
+    while rate > profile.rate_max:
+        rate /= 2
+    while rate < 10:  # pictures are shown several times: boxes expect a picture at least that often
+        rate *= 2
+    return rate
+
+
+def _even(pixels: float, most: int) -> int:
+    return min(most, max(SMALLEST_PIXELS // 4, 2 * round(pixels / 2)))
+
+
+def display_size(video: VideoFacts) -> tuple[int, int]:
+    """Return the picture's size in square pixels, turned as it is shown."""
+    aspect = video.sample_aspect if video.sample_aspect > 0 else Fraction(1)
+    width, height = round(video.width * aspect), video.height
+    return (height, width) if video.rotation % 180 else (width, height)
+
+
+def why_not_copy(video: VideoFacts, container: str) -> str:
+    """Return why the picture stream of this source cannot be copied for new boxes; empty when it can."""
+    checks = {
+        "container": any(name in container for name in ("mp4", "matroska", "mpegts", "flv")),
+        "codec": video.codec == "h264" and video.pixel_format in ("yuv420p", "yuvj420p"),
+        "profile": video.profile in ("Constrained Baseline", "Baseline", "Main", "High", "Constrained High"),
+        "level": 0 < video.level <= 42,
+        "size": video.width <= R40.width_max and video.height <= R40.height_max and not video.width % 2,
+        "interlaced": not video.interlaced,
+        "rotation": not video.rotation,
+        "pixel shape": video.sample_aspect in (0, 1),
+        "variable rate": video.constant,
+        "keyframes": video.starts_with_keyframe and video.keyframe_gap_s <= COPY_KEYFRAME_GAP_MAX_S,
+        "order": video.dts_in_order,
+        "bit rate": video.peak_bps <= COPY_PEAK_MAX_BPS,
+    }
+    return ", ".join(name for name, fine in checks.items() if not fine)
+
+
+def can_copy_sound(audio: AudioFacts) -> bool:
+    """Tell whether the sound stream can be copied for new boxes."""
+    return (
+        audio.codec == "aac" and audio.profile == "LC" and audio.channels <= 2 and audio.sample_rate in (44100, 48000)
+    )
