@@ -87,6 +87,8 @@ class RtspFace(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     keep_alive: Literal["GET_PARAMETER", "SET_PARAMETER", "OPTIONS"]
     keep_alive_s: float
     max_redirects: int
+    retry_extra: bool = False
+    """After a 461, ask once more with ``extra_transports`` alone."""
     client_address: Literal["destination", "client_address"] = "destination"
 
     @property

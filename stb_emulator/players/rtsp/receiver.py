@@ -1,0 +1,140 @@
+"""Judging the data of an RTSP session, packet by packet; no sockets. Every way of carrying it ends in ``take``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from stb_emulator.observe.decoder import Decoder
+from stb_emulator.observe.units import AccessUnit
+from stb_emulator.players.rtsp.h264 import Depacketizer
+from wire.mpegts import PACKET_BYTES, ContinuityMeter
+from wire.rtp import Goodbye, RtpError, RtpPacket, SequenceMeter, parse_rtcp, parse_rtp
+
+REORDER_MAX_PACKETS = 32
+"""How long a gap is waited for before the packets behind it go on."""
+FRAME_MAX_BYTES = 1499
+"""Largest interleaved frame that an old box takes (stb_protocols §4.5)."""
+MP2T_PAYLOAD_TYPE = 33
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How the data comes, as negotiated."""
+
+    rtp: bool
+    """RTP packets, or bare transport stream."""
+    payload_type: int
+    media: str
+    """``mpegts`` or ``h264``."""
+    parameter_sets: bytes = b""
+    ssrc: int | None = None
+    frame_limit: bool = False
+    """Interleaved to an old box: length limit and multiple of 4 apply."""
+
+
+class Receiver:
+    """One stream's receiver."""
+
+    def __init__(self, shape: Shape, decoder: Decoder, on_goodbye: Callable[[], None]) -> None:
+        """Feed ``decoder``; call ``on_goodbye`` when RTCP says that the stream has ended."""
+        self.last_arrival: float | None = None
+        self.last_sequence: int | None = None
+        self._shape, self._decoder, self._on_goodbye = shape, decoder, on_goodbye
+        self._tally = decoder.tally
+        self._sequence = SequenceMeter()
+        self._continuity = ContinuityMeter()
+        self._h264 = Depacketizer(shape.parameter_sets)
+        self._next: int | None = None
+        self._waiting: dict[int, tuple[RtpPacket, float]] = {}
+        decoder.start("h264" if shape.media == "h264" else "mpegts")
+
+    def take(self, data: bytes, now: float) -> None:
+        """Take one datagram or interleaved frame of the data channel.
+
+        Raises:
+            PipeClosed: the decoder needs no more.
+        """
+        self.last_arrival = now
+        self._tally.bytes += len(data)
+        if self._shape.frame_limit and (len(data) > FRAME_MAX_BYTES or len(data) % 4):
+            self._tally.deviate("frame-limit")
+        if not self._shape.rtp:
+            self._stream(data, now)
+            return
+        try:
+            packet = parse_rtp(data)
+        except RtpError:
+            self._tally.deviate("not-rtp")
+            return
+        if packet.payload_type != self._shape.payload_type:
+            self._tally.deviate("payload-type")
+            return
+        if self._shape.ssrc is not None and packet.ssrc != self._shape.ssrc:
+            self._tally.deviate("ssrc")
+        self._sequence.feed(packet.sequence)
+        self.last_sequence = packet.sequence
+        self._reorder(packet, now)
+
+    def take_rtcp(self, data: bytes) -> None:
+        """Take one packet of the control channel."""
+        try:
+            reports = parse_rtcp(data)
+        except RtpError:
+            self._tally.deviate("not-rtcp")
+            return
+        if any(isinstance(r, Goodbye) for r in reports):
+            self._on_goodbye()
+
+    def finish(self) -> None:
+        """No more will come: let go what waits for a gap, and write the counts."""
+        for sequence in sorted(self._waiting, key=lambda s: (s - (self._next or 0)) & 0xFFFF):
+            self._deliver(*self._waiting[sequence])
+        self._waiting.clear()
+        for unit, time in self._h264.flush():
+            self._unit(unit, time, self.last_arrival or 0.0)
+        self.count()
+
+    def count(self) -> None:
+        """Write the counts so far into the tally."""
+        tally = self._tally
+        tally.lost, tally.reordered = self._sequence.lost, self._sequence.reordered
+        tally.duplicates = self._sequence.duplicates
+        tally.continuity_errors = self._continuity.continuity_errors + self._continuity.sync_errors
+        tally.overruns = self._decoder.pipe.overruns + self._decoder.units.overruns
+        if self._h264.damaged:
+            tally.deviate("h264-payload")
+
+    def _reorder(self, packet: RtpPacket, now: float) -> None:
+        """Deliver in order; what comes early waits for a gap of at most REORDER_MAX_PACKETS."""
+        if self._next is None:
+            self._next = packet.sequence
+        ahead = (packet.sequence - self._next) & 0xFFFF
+        if ahead >= 0x8000 or packet.sequence in self._waiting:
+            return
+        self._waiting[packet.sequence] = (packet, now)
+        while self._waiting:
+            if self._next not in self._waiting:
+                if len(self._waiting) <= REORDER_MAX_PACKETS:
+                    return
+                begin = self._next
+                self._next = min(self._waiting, key=lambda s: (s - begin) & 0xFFFF)
+            held = self._waiting.pop(self._next)
+            self._next = (self._next + 1) & 0xFFFF
+            self._deliver(*held)
+
+    def _deliver(self, packet: RtpPacket, arrived: float) -> None:
+        if self._shape.media == "mpegts":
+            self._stream(packet.payload, arrived)
+            return
+        for unit, time in self._h264.feed(packet):
+            self._unit(unit, time, arrived)
+
+    def _stream(self, data: bytes, now: float) -> None:
+        if len(data) % PACKET_BYTES or not data:
+            self._tally.deviate("not-whole-ts-packets")
+        self._continuity.feed(data)
+        self._decoder.pipe.put(data, now)
+
+    def _unit(self, unit: bytes, time: int, now: float) -> None:
+        self._decoder.units.put(AccessUnit(unit, time, now))
