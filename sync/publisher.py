@@ -41,6 +41,10 @@ class PublishError(SyncError):
     """The publisher was asked for something that makes no sense."""
 
 
+class AlreadyThere(PublishError, FileExistsError):
+    """There is a publishing folder already."""
+
+
 class Publisher:
     """One publishing folder: ``published/`` (static files), ``keys/`` (private) and ``publish.lock``."""
 
@@ -56,14 +60,14 @@ class Publisher:
         """Make keys and the first metadata (no channel yet).
 
         Raises:
-            PublishError: there is a publishing folder already.
+            AlreadyThere: there is a publishing folder already; it was not touched.
             Busy: another process is publishing there.
         """
         publisher = cls(root)
         make_directory(root)
         with publisher._alone():
             if publisher._metadata(TIMESTAMP_NAME).exists():
-                raise PublishError(f"{root} already holds a publishing folder; choose another or open this one")
+                raise AlreadyThere(f"{root} already holds a publishing folder; choose another or open this one")
             publisher._keys.generate()
             write_file(publisher.trust_anchor, sign_root(publisher._keys, now))
             publisher._write(Ledger.first(publisher._keys, now))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -207,6 +207,11 @@ class Changes:
         pointer = _Pointer(format=1, seq=snapshot.seq, previous=previous)
         write_file(store._pointer_file, msgspec.json.encode(pointer))
         return active
+
+    def discard(self, damages: Iterable[Damage]) -> None:
+        """Remove damaged objects, so that the next pull fetches them again; until then their names answer nothing."""
+        for damage in damages:
+            self._store.objects.remove(damage.sha256)
 
     def collect(self) -> int:
         """Remove what neither the active nor the previous snapshot names; return how many bytes of objects went.

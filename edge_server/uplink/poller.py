@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from domain.courseware import CatalogueError
 from edge_server.uplink.pull import PullReport
+from media import MediaError
 from runtime.clock import Clock
 from sync import SyncError
 
@@ -42,7 +44,7 @@ class Poller:
                 self.failure = ""
                 if self.last.changed:
                     log.info("new snapshot active", seq=self.last.seq, bytes_moved=self.last.bytes_moved)
-            except (SyncError, OSError) as error:
+            except (SyncError, MediaError, CatalogueError, OSError) as error:
                 self.failure = f"{type(error).__name__}: {error}"
                 log.warning("sync failed; serving what is here", reason=self.failure)
             await self._clock.sleep_until(self._clock.monotonic() + self.period_s)

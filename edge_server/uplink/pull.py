@@ -59,6 +59,8 @@ async def pull(
 
     Raises:
         SyncError: any of sync's failures, also Busy when another pull is running.
+        MediaError: a rendition cannot be packaged.
+        CatalogueError: the catalogue of the release cannot be read by this version.
     """
     clock = clock or SystemClock()
     began = clock.monotonic()
