@@ -39,12 +39,13 @@ def main() -> None:
 def init(root: Path, as_json: bool) -> None:
     """新建平台目录和密钥。 / Make a platform folder with new signing keys."""
     from central_platform.publish.desk import init as make
+    from sync.publisher import PublishError
 
     out = Output(json=as_json)
     config, _ = _config(out, root)
     try:
         desk = make(root, config.channel, SystemClock().utc())
-    except FileExistsError as error:
+    except PublishError as error:
         raise out.fail(
             Exit.FAILED,
             "exists",
@@ -174,6 +175,7 @@ def serve(root: Path, host: str | None, port: int | None, as_json: bool) -> None
     """提供已发布的静态文件并定时更新时效签名。 / Serve the published files and keep the metadata fresh."""
     from central_platform.bootstrap import Freshness, Site
     from runtime.program import run_until_signal
+    from runtime.service import Service
 
     out = Output(json=as_json)
     config, _ = _config(out, root, host=host, port=port)
@@ -184,7 +186,7 @@ def serve(root: Path, host: str | None, port: int | None, as_json: bool) -> None
         out.emit("ready", address=site.address)
         out.say(f"中心平台已就绪 / central platform ready: {site.address}")
 
-    stack = [Freshness(desk, config, SystemClock()), site]
+    stack: list[Service] = [Freshness(desk, config, SystemClock()), site]
     try:
         asyncio.run(run_until_signal(stack, on_ready=ready, grace_s=config.grace_s))
     except* OSError as group:

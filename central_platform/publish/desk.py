@@ -146,7 +146,7 @@ def init(root: Path, channel: str, now: datetime) -> Desk:
     """Make a new platform folder with its keys.
 
     Raises:
-        FileExistsError: the folder already holds a platform.
+        sync.publisher.PublishError: the folder already holds a platform.
     """
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o750)
