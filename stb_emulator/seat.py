@@ -99,6 +99,8 @@ class Seat:
             failure = failure or PlayError(Stage.DECODE, "解码器没有结束", "the decoder did not come to an end")
         finally:
             await decoder.stop()
+        for kind in portal.deviations if portal is not None else ():
+            decoder.tally.deviate(kind)
         return judge(run, decoder.tally, failure)
 
     async def _beside(self, portal: Portal | None, player: Player, playing: Playing) -> PlayError | None:

@@ -65,10 +65,9 @@ class HuaweiFace(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True)
     md5_hex: Literal["padded", "unpadded"]
     random_style: Literal["unpadded", "padded8", "constant"]
     mac_style: Literal["upper", "lower", "bare"]
-    pad_style: Literal["pkcs5", "ones", "zeros"]
+    pad_style: Literal["pkcs5", "ones-to-128", "zeros-to-48"]
     parser: Literal["regex", "quote-scan"]
     browse: Literal["channels", "template"]
-    charset: Literal["utf-8", "gb18030"]
     mac: str
     stb_id: str
     stb_type: str
@@ -90,6 +89,7 @@ class RtspFace(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     retry_extra: bool = False
     """After a 461, ask once more with ``extra_transports`` alone."""
     client_address: Literal["destination", "client_address"] = "destination"
+    """How the box writes its own address into a UDP alternative."""
 
     @property
     def transports(self) -> tuple[str, ...]:

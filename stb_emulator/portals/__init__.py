@@ -10,6 +10,9 @@ from stb_emulator.observe import Offer
 class Portal(Protocol):
     """One dialect, logged in as one box."""
 
+    deviations: list[str]
+    """What was odd in the portal's answers, as the wire readers name it."""
+
     async def login(self) -> None:
         """Log in.
 

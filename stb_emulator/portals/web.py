@@ -51,6 +51,7 @@ class WebPortal:
 
     def __init__(self, box: Box, url: str, line: Line, clock: Clock) -> None:
         """``url``: the address of the edge, e.g. ``http://127.0.0.1:8080``."""
+        self.deviations: list[str] = []
         self._box, self._url, self._line, self._clock = box, url, line, clock
 
     async def login(self) -> None:

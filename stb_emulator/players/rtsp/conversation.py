@@ -153,7 +153,7 @@ class Conversation:
         raise self._fail("服务器断开了连接", "the server closed the connection")
 
     def request(self, message: Request) -> list[Command]:
-        """The server asked something: boxes never answer, and understand only two methods (stb_protocols §4.5, §4.9)."""
+        """The server asked something: boxes never answer, and know only two methods (stb_protocols §4.5, §4.9)."""
         commands: list[Command] = [Deviated(d.code) for d in message.deviations]
         if message.method not in UNDERSTOOD_FROM_SERVER:
             return [*commands, Deviated(f"server-method-{message.method}")]

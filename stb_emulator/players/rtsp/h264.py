@@ -1,4 +1,4 @@
-"""H.264 out of RTP: single NAL units, STAP-A and FU-A (RFC 6184 §5.6, §5.7.1, §5.8), for servers that send no MPEG-TS."""
+"""H.264 out of RTP: single NAL units, STAP-A and FU-A (RFC 6184 §5.6–5.8), for servers without MPEG-TS."""
 
 from __future__ import annotations
 

@@ -1,0 +1,5 @@
+"""The Huawei-style portal as a box sees it (stb_protocols §2), both operator faces."""
+
+from stb_emulator.portals.huawei.portal import HuaweiPortal
+
+__all__ = ["HuaweiPortal"]

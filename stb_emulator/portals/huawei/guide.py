@@ -1,0 +1,127 @@
+"""What a box reads from the guide once it is logged in: channel list, template JSON, heartbeat. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from stb_emulator.boxes import HuaweiFace
+from stb_emulator.observe import Family, Offer, PlayError, Stage
+from stb_emulator.observe.line import Reply
+from stb_emulator.portals.huawei.login import Session
+from wire.ctc import CtcError, decode_page, is_session_lost, parse_channel_page, temp_key
+
+
+class _Named(msgspec.Struct):
+    """An element of a template list; ids come as text or number."""
+
+    id: str | int
+    name: str = ""
+
+
+def page_text(reply: Reply, deviations: list[str]) -> str:
+    """Decode a guide page.
+
+    Raises:
+        PlayError: an HTTP error, an unreadable charset, or a page that says the session is lost.
+    """
+    if reply.status != 200:
+        raise _failed(f"取列表失败：HTTP {reply.status}", f"HTTP {reply.status} for {reply.url.split('?')[0]}")
+    try:
+        text, found = decode_page(reply.body, reply.headers.get("Content-Type", ""))
+    except CtcError as error:
+        raise _failed("页面编码有误", f"wrong charset: {error}") from error
+    deviations += [d.code for d in found]
+    if is_session_lost(text):
+        raise _failed("登录已失效", "the portal says that the session is lost")
+    return text
+
+
+def channel_form(face: HuaweiFace, session: Session, user: str) -> dict[str, str]:
+    """Fill in H5's form (stb_protocols §2.1, §2.3)."""
+    return {
+        "conntype": "dhcp",
+        "UserToken": session.user_token,
+        "tempKey": session.temp_key or temp_key(session.jsessionid),
+        "stbid": face.stb_id,
+        "SupportHD": "1",
+        "UserID": user,
+        "Lang": "1",
+    }
+
+
+def channels(page: str, face: HuaweiFace, deviations: list[str]) -> tuple[Offer, ...]:
+    """Read the channel list with this box's parser.
+
+    Raises:
+        PlayError: unreadable, or an untrue count.
+    """
+    try:
+        listed = parse_channel_page(page, face.parser)
+    except CtcError as error:
+        raise _failed("频道列表无法解析", f"unreadable channel list: {error}") from error
+    deviations += [d.code for d in listed.deviations]
+    deviations += [d.code for c in listed.channels for d in c.deviations]
+    return tuple(
+        offer_of(c.channel_id, c.name, "", next((u for u in c.urls if not u.startswith("igmp:")), ""))
+        for c in listed.channels
+    )
+
+
+def offer_of(item_id: str, title: str, column: str, url: str, lookup: str = "") -> Offer:
+    """Make an offer; an ``http`` address opens a page."""
+    family: Family = "picture_text" if url.startswith(("http://", "https://")) else "video"
+    return Offer(item_id=item_id, title=title, column=column, family=family, url=url, lookup=lookup)
+
+
+def columns(page: str) -> list[tuple[str, str]]:
+    """Read ``columnList``: (id, name).
+
+    Raises:
+        PlayError: unreadable.
+    """
+    return _names(_result(page))
+
+
+def episodes(page: str) -> list[tuple[str, str]]:
+    """Read ``seriesInfoById``: (id, name).
+
+    Raises:
+        PlayError: unreadable.
+    """
+    result = _result(page)
+    if not isinstance(result, dict):
+        raise _failed("栏目内容无法解析", "seriesInfoById: result is not an object")
+    return _names(result.get("episodeList", []))
+
+
+def media_url(page: str) -> str:
+    """Read ``vodInfoById``'s address.
+
+    Raises:
+        PlayError: there is none.
+    """
+    result = _result(page)
+    url = result.get("mediaUrl") if isinstance(result, dict) else None
+    if not isinstance(url, str) or not url:
+        raise _failed("没有播放地址", "vodInfoById has no mediaUrl")
+    return url
+
+
+def _names(value: Any) -> list[tuple[str, str]]:
+    try:
+        return [(str(e.id), e.name) for e in msgspec.convert(value, list[_Named])]
+    except msgspec.ValidationError as error:
+        raise _failed("列表无法解析", f"unreadable list: {error}") from error
+
+
+def _result(page: str) -> Any:
+    try:
+        return msgspec.json.decode(page.encode(), type=dict[str, Any])["result"]
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise _failed("模板数据无法解析", f"unreadable template JSON: {error}"[:160]) from error
+
+
+def _failed(zh: str, en: str) -> PlayError:
+    return PlayError(Stage.BROWSE, zh, en)
