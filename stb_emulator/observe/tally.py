@@ -100,12 +100,9 @@ class Tally:
 
     @property
     def decoded_s(self) -> float:
-        """Seconds decoded of whichever track is behind: pictures when there are any, else sound."""
-        if self.video_times is not None and self.video_times.first_s is not None:
-            return self.video_times.end_s - self.video_times.first_s
-        if self.video_times is None and self.audio_times is not None and self.audio_times.first_s is not None:
-            return self.audio_times.end_s - self.audio_times.first_s
-        return 0.0
+        """Seconds decoded of whichever track is behind."""
+        tracks = [t for t in (self.video_times, self.audio_times) if t is not None]
+        return min((0.0 if t.first_s is None else t.end_s - t.first_s for t in tracks), default=0.0)
 
     @property
     def played_s(self) -> float:
