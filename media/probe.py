@@ -27,6 +27,8 @@ OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 PACKETS_MAX_COUNT = 20_000_000
 LOOK_PICTURES = 48
 HEAD_MAX_BYTES = 4 * 1024 * 1024
+BOXES_MAX_COUNT = 1_000_000
+_FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide")
 
 
 class Unreadable(ValueError):
@@ -58,7 +60,12 @@ class VideoFacts:
     keyframe_gap_s: float
     starts_with_keyframe: bool
     dts_in_order: bool
+    trimmed: bool
+    """An edit list hides pictures that the track holds."""
+    nal_length_bytes: int
+    """Size of the length before each H.264 NAL unit: 1, 2 or 4; 0 when the track has start codes or other coding."""
     peak_bps: int
+    """Bits of the fullest whole second."""
     decodable: bool
 
 
@@ -84,9 +91,11 @@ class Probe:
     video: VideoFacts | None
     audio: AudioFacts | None
     unknown_tracks: int
-    """Picture or sound tracks of which the file does not say how they are coded."""
+    """Picture or sound tracks that hold data but do not say how they are coded."""
     encrypted: bool
     size_bytes: int
+    missing_bytes: int = 0
+    """How far the boxes of an MP4 reach beyond the end of the file: what a broken-off copy lost."""
 
 
 @dataclass(slots=True)
@@ -99,6 +108,7 @@ class _Track:
     first_key: bool = False
     last_dts: float = float("-inf")
     ordered: bool = True
+    trimmed: bool = False
     packets: int = 0
     end_s: float = 0.0
 
@@ -132,7 +142,7 @@ def probe(path: Path) -> Probe:
         blank = [s for s in source.streams if s.type in ("video", "audio") and s.codec_context is None]
         pictures = [s for s in known if s.type == "video" and not _is_cover(s)]
         sounds = [s for s in known if s.type == "audio"]
-        tracks = _survey(source, [*pictures, *sounds])
+        tracks = _survey(source, [*pictures, *sounds, *blank])
         picture = _best(pictures, tracks)
         sound = _best([s for s in sounds if s.codec_context.sample_rate], tracks)
         return Probe(
@@ -140,10 +150,36 @@ def probe(path: Path) -> Probe:
             brand=source.metadata.get("major_brand", "").strip(),
             video=_video(path, picture, tracks[picture.index]) if picture is not None else None,
             audio=_audio(sound, tracks[sound.index]) if sound is not None else None,
-            unknown_tracks=len(blank),
+            unknown_tracks=sum(bool(tracks[s.index].packets) for s in blank),
             encrypted=False,
             size_bytes=path.stat().st_size,
+            missing_bytes=missing_bytes(path),
         )
+
+
+def missing_bytes(path: Path) -> int:
+    """Return how far the top-level boxes of an MP4 reach beyond the end of the file; 0 for anything else.
+
+    Boxes: ISO/IEC 14496-12 section 4.2.
+    """
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for _ in range(BOXES_MAX_COUNT):
+            head = file.read(16)
+            if at == 0 and head[4:8] not in _FIRST_BOXES:
+                return 0
+            if len(head) < 8:
+                return 0
+            length = int.from_bytes(head[:4], "big")
+            if length == 1 and len(head) == 16:
+                length = int.from_bytes(head[8:], "big")
+            if length < 8:  # 0 says: to the end of the file; others are no boxes any more
+                return 0
+            at += length
+            if at >= size:
+                return at - size
+            file.seek(at)
+    return 0
 
 
 def _is_cover(stream: Any) -> bool:
@@ -181,6 +217,7 @@ def _note(track: _Track, packet: Any) -> None:
         track.ordered &= dts > track.last_dts
         track.last_dts = dts
     stamp = packet.pts if packet.pts is not None else packet.dts
+    track.trimmed |= packet.is_discard
     if stamp is None or packet.is_discard:
         return
     time_s = float(stamp * base)
@@ -197,8 +234,7 @@ def _video(path: Path, stream: Any, track: _Track) -> VideoFacts:
     steps = [b - a for a, b in pairwise(looked.times)] or [b - a for a, b in pairwise(sorted(track.pts))]
     steps = [step for step in steps if step > 0]
     step = _common(steps)
-    average = stream.average_rate or Fraction(25)
-    rate = nearest_rate(1 / step) if step > 0 else Fraction(average)
+    rate = nearest_rate(1 / step) if step > 0 else Fraction(stream.average_rate or 25)
     packet_steps = [b - a for a, b in pairwise(sorted(track.pts))]
     # Matroska and FLV count whole milliseconds: 30 a second is stored as steps of 33, 33 and 34.
     constant = bool(packet_steps) and all(abs(each - step) <= 0.1 * step + 0.0011 for each in packet_steps)
@@ -223,6 +259,8 @@ def _video(path: Path, stream: Any, track: _Track) -> VideoFacts:
         keyframe_gap_s=max((b - a for a, b in pairwise([*keys, last])), default=0.0),
         starts_with_keyframe=track.first_key,
         dts_in_order=track.ordered,
+        trimmed=track.trimmed,
+        nal_length_bytes=_nal_length(context),
         peak_bps=max(track.rate.values(), default=0),
         decodable=looked.decoded > 0,
     )
@@ -242,6 +280,11 @@ def _level(context: Any) -> int:
     if context.name == "h264" and len(data) > 4:
         return int(data[3]) if data[0] == 1 else _annexb_level(data)
     return 0
+
+
+def _nal_length(context: Any) -> int:
+    data = context.extradata or b""
+    return (data[4] & 3) + 1 if context.name == "h264" and len(data) > 4 and data[0] == 1 else 0
 
 
 def _annexb_level(data: bytes) -> int:

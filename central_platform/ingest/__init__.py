@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,10 +26,23 @@ __all__ = [
 def ingest(source: Path, workdir: Path, *, on_progress: Callable[[float], None]) -> Ingested:
     """Make courseware files in ``workdir`` from a media file, or from the folder of a picture-text lesson.
 
-    ``on_progress`` gets a fraction 0..1; what it raises ends the work.
+    ``on_progress`` gets a fraction 0..1; what it raises ends the work. When anything is raised, nothing is left behind.
 
     Raises:
-        Refused: the source cannot be made playable. ``workdir`` is the caller's to remove in any case.
+        Refused: the source cannot be made playable.
         OSError: the disk is full or the source cannot be opened.
     """
-    return ingest_page(source, workdir, on_progress) if source.is_dir() else ingest_video(source, workdir, on_progress)
+    before = set(workdir.iterdir())
+    try:
+        if source.is_dir():
+            return ingest_page(source, workdir, on_progress)
+        if not source.is_file():
+            raise Refused(RefusalReason.UNREADABLE, "neither a file nor a folder")
+        return ingest_video(source, workdir, on_progress)
+    except BaseException:
+        for left in set(workdir.iterdir()) - before:
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+        raise

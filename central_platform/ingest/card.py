@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from fractions import Fraction
 
 import av
 import numpy as np
 from PIL import Image, ImageDraw
 
-from central_platform.ingest.targets import AUDIO_HZ
-
 SIZE = (640, 360)
 
 
-def card_frames(samples: int, rate: Fraction) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Yield (time, picture) for the whole length of the sound."""
-    plain = av.VideoFrame.from_ndarray(np.asarray(_card()), format="rgb24").reformat(format="yuv420p").to_ndarray()
-    for number in range(max(1, round(samples * rate / AUDIO_HZ))):
-        yield float(number / rate), av.VideoFrame.from_ndarray(plain, format="yuv420p")
+class Card:
+    """Shows one picture again and again while there is sound."""
+
+    def __init__(self, rate: Fraction) -> None:
+        """``rate`` is in pictures a second."""
+        self._rate = rate
+        self._shown = 0
+        self._plain = (
+            av.VideoFrame.from_ndarray(np.asarray(_drawn()), format="rgb24").reformat(format="yuv420p").to_ndarray()
+        )
+
+    def show(self, end_s: float, take: Callable[[av.VideoFrame, float], None]) -> None:
+        """Give ``take`` the pictures (and their times) that are due before ``end_s``; at least one."""
+        while self._shown == 0 or self._shown / self._rate < end_s:
+            take(av.VideoFrame.from_ndarray(self._plain, format="yuv420p"), float(self._shown / self._rate))
+            self._shown += 1
 
 
-def _card() -> Image.Image:
+def _drawn() -> Image.Image:
     """Draw a loudspeaker with waves on a calm ground; no words, so that no font is needed."""
     card = Image.new("RGB", SIZE, (18, 52, 86))
     pen = ImageDraw.Draw(card)

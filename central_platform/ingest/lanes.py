@@ -19,9 +19,17 @@ from media.probe import VideoFacts
 AUDIO_BLOCK = 1024
 SOUND_SLACK_S = 0.08
 """Sound may be this far from its time before silence is put in or samples are taken out."""
+SD_LINES_MAX = 576
+UNSPECIFIED = 2
+"""Colour matrix "unspecified" of ITU-T H.273 table 4."""
 HOLD_MAX_S = 600.0
 """A picture is shown at most this long while the source has none."""
 THREADS = 2
+
+
+def matrix_of(shape: Shape) -> str:
+    """Return the colour matrix in which a picture of this shape is stored, by x264's name."""
+    return "bt709" if min(shape.width, shape.height) > SD_LINES_MAX else "smpte170m"
 
 
 class PictureLane:
@@ -48,7 +56,8 @@ class PictureLane:
     def finish(self, end_s: float) -> None:
         """Show the last picture until ``end_s``."""
         self._drain()
-        self._fill(round(end_s * self.shape.rate))
+        while self._held is not None and self.count < round(end_s * self.shape.rate):
+            self._put(self._held)
 
     def _build(self, frame: av.VideoFrame) -> Any:
         graph = av.filter.Graph()
@@ -65,7 +74,11 @@ class PictureLane:
         }.get(turn, []):
             steps.append(graph.add(name, arguments))
         shape = self.shape
-        steps.append(graph.add("scale", f"{shape.width}:{shape.height}:flags=bicubic:out_range=tv"))
+        # Pictures that do not name their colour matrix are, by custom, BT.709 when large and BT.601 when small.
+        large = min(frame.width, frame.height) > SD_LINES_MAX
+        given = "" if frame.colorspace != UNSPECIFIED else f":in_color_matrix={'bt709' if large else 'smpte170m'}"
+        size = f"{shape.width}:{shape.height}:flags=bicubic"
+        steps.append(graph.add("scale", f"{size}{given}:out_color_matrix={matrix_of(shape)}:out_range=tv"))
         steps.append(graph.add("setsar", "1"))
         steps.append(graph.add("format", "pix_fmts=yuv420p"))
         steps.append(graph.add("buffersink"))
@@ -136,6 +149,10 @@ class SoundLane:
             self._add(data)
             time_s += block.samples / AUDIO_HZ
 
+    def keep_up(self, time_s: float) -> None:
+        """Add silence up to a time: a source without sound, written evenly between the pictures."""
+        self.silence(round(time_s * AUDIO_HZ) - self.samples)
+
     def silence(self, samples: int) -> None:
         """Add silence."""
         while samples > 0:
@@ -192,7 +209,8 @@ class Encoder:
             "level": profile.h264_level,
             "maxrate": str(profile.video_max_bps),
             "bufsize": str(profile.buffer_bits),
-            "x264-params": f"keyint={keyint}:min-keyint={keyint}:scenecut=0:open-gop=0:bframes=2",
+            "x264-params": f"keyint={keyint}:min-keyint={keyint}:scenecut=0:open-gop=0:bframes=2:b-pyramid=none"
+            f":colormatrix={matrix_of(shape)}:videoformat=component:fullrange=off",
         }
         audio: Any = self._out.add_stream("aac", rate=AUDIO_HZ, layout="stereo")
         audio.bit_rate = AUDIO_BPS

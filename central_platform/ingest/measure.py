@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -11,6 +10,10 @@ from typing import Any
 import av
 
 AUDIO_OBJECT_TYPES = {"LC": 2, "HE-AAC": 5, "HE-AACv2": 29}
+
+
+SOUND_START_MAX_S = 0.03
+"""The first block that is heard may belong to the encoder's priming: one block of AAC."""
 
 
 class WrongOutput(RuntimeError):
@@ -39,7 +42,7 @@ def measure(file: Path) -> Measured:
         WrongOutput: no picture, time not growing, or not beginning at 0.
     """
     times: dict[str, list[float]] = {"video": [], "audio": []}
-    bits: Counter[int] = Counter()
+    sizes: list[tuple[float, int]] = []
     end_s = 0.0
     with av.open(f"file:{file}") as source:
         video: Any = source.streams.video[0] if source.streams.video else None
@@ -50,7 +53,9 @@ def measure(file: Path) -> Measured:
             if packet.pts is None or not packet.size:
                 continue
             time_s = float(packet.pts * packet.time_base)
-            bits[int(max(0.0, time_s))] += 8 * packet.size
+            sizes.append(
+                (float((packet.pts if packet.dts is None else packet.dts) * packet.time_base), 8 * packet.size)
+            )
             if packet.is_discard:
                 continue
             times[packet.stream.type].append(time_s)
@@ -62,6 +67,9 @@ def measure(file: Path) -> Measured:
     pictures = sorted(times["video"])
     if not pictures or any(b <= a for a, b in pairwise(pictures)) or abs(pictures[0]) > 0.001:
         raise WrongOutput(f"{len(pictures)} pictures from {pictures[0] if pictures else None} s")
+    sounds = sorted(times["audio"])
+    if sounds and abs(sounds[0]) > SOUND_START_MAX_S:
+        raise WrongOutput(f"sound begins at {sounds[0]} s")
     if len(data) < 4 or data[0] != 1:
         raise WrongOutput("no avcC header")
     return Measured(
@@ -72,6 +80,19 @@ def measure(file: Path) -> Measured:
         frame_rate=round(float(rate or len(pictures) / end_s), 3),
         video_codec=f"avc1.{data[1]:02X}{data[2]:02X}{data[3]:02X}",
         audio_codec=f"mp4a.40.{AUDIO_OBJECT_TYPES.get(str(profile), 2)}" if audio is not None else None,
-        peak_bps=max(bits.values()),
-        average_bps=round(sum(bits.values()) / max(end_s, 0.001)),
+        peak_bps=peak_bps(sizes),
+        average_bps=round(sum(bits for _, bits in sizes) / max(end_s, 0.001)),
     )
+
+
+def peak_bps(sizes: list[tuple[float, int]]) -> int:
+    """Return the largest sum of bits in any second: windows begin at every (decoding time, bits)."""
+    ordered = sorted(sizes)
+    most = held = first = 0
+    for time_s, bits in ordered:
+        held += bits
+        while ordered[first][0] <= time_s - 1.0:
+            held -= ordered[first][1]
+            first += 1
+        most = max(most, held)
+    return most

@@ -29,7 +29,7 @@ _WORDS = {
     RefusalReason.EMPTY: "文件是空的，请重新拷贝 / the file is empty; copy it again",
     RefusalReason.UNREADABLE: "读不出音视频，请重新导出 / not readable as media; export it again",
     RefusalReason.ENCRYPTED: "文件已加密，请提供未加密的版本 / the file is encrypted; provide a clear one",
-    RefusalReason.NOT_A_VIDEO: "这是图片，请放进图文课件 / a picture; put it into a picture-text lesson",
+    RefusalReason.NOT_A_VIDEO: "这是图片或字幕，请放进图文课件 / a picture or text; put it into a picture-text lesson",
     RefusalReason.NO_PLAYABLE_MEDIA: "文件里没有画面和声音 / the file holds neither picture nor sound",
     RefusalReason.NO_DECODABLE_FRAMES: "画面一帧也解不出来，请重新导出 / no picture can be decoded; export it again",
     RefusalReason.DAMAGED: "文件损坏，请从原始素材重新导出 / the file is damaged; export it again from the original",

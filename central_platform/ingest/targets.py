@@ -12,6 +12,8 @@ AUDIO_HZ = 48000
 AUDIO_BPS = 96_000
 GOP_S = 2
 SMALLEST_PIXELS = 64
+RATE_BELIEVED_MAX = 250
+ASPECT_BELIEVED_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ R40 = Profile("R40", 1920, 1080, 8192, 245_760, 60, "high", "4.1", 2_900_000, 90
 """New boxes: 4 Mb/s in any second."""
 COPY_PEAK_MAX_BPS = 8_000_000
 COPY_KEYFRAME_GAP_MAX_S = 10.0
+SOUND_LEAD_S = 0.5
+"""When sound begins this much before the picture, the first picture is held; a smaller lead is cut."""
+SOUND_TAIL_S = 0.5
+"""When sound ends this much after the picture, the last picture is held; a smaller tail is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ def shape_for(profile: Profile, width: int, height: int, rate: Fraction) -> Shap
 
 
 def _rate_for(profile: Profile, rate: Fraction) -> Fraction:
+    if rate > RATE_BELIEVED_MAX:  # broken times, not a camera
+        rate = Fraction(25)
     while rate > profile.rate_max:
         rate /= 2
     while rate < 10:  # pictures are shown several times: boxes expect a picture at least that often
@@ -81,32 +89,32 @@ def _even(pixels: float, most: int) -> int:
 
 def display_size(video: VideoFacts) -> tuple[int, int]:
     """Return the picture's size in square pixels, turned as it is shown."""
-    aspect = video.sample_aspect if video.sample_aspect > 0 else Fraction(1)
+    aspect = video.sample_aspect
+    if not Fraction(1, ASPECT_BELIEVED_MAX) <= aspect <= ASPECT_BELIEVED_MAX:
+        aspect = Fraction(1)
     width, height = round(video.width * aspect), video.height
     return (height, width) if video.rotation % 180 else (width, height)
 
 
-def why_not_copy(video: VideoFacts, container: str) -> str:
+def why_not_copy(video: VideoFacts, audio: AudioFacts | None, container: str) -> str:
     """Return why the picture stream of this source cannot be copied for new boxes; empty when it can."""
     checks = {
         "container": any(name in container for name in ("mp4", "matroska", "mpegts", "flv")),
-        "codec": video.codec == "h264" and video.pixel_format in ("yuv420p", "yuvj420p"),
+        "codec": video.codec == "h264" and video.pixel_format == "yuv420p",
         "profile": video.profile in ("Constrained Baseline", "Baseline", "Main", "High", "Constrained High"),
         "level": 0 < video.level <= 42,
+        "NAL lengths": video.nal_length_bytes in (0, 4),
         "size": video.width <= R40.width_max and video.height <= R40.height_max and not video.width % 2,
         "interlaced": not video.interlaced,
         "rotation": not video.rotation,
         "pixel shape": video.sample_aspect in (0, 1),
         "variable rate": video.constant,
+        "edit list": not video.trimmed,
         "keyframes": video.starts_with_keyframe and video.keyframe_gap_s <= COPY_KEYFRAME_GAP_MAX_S,
         "order": video.dts_in_order,
         "bit rate": video.peak_bps <= COPY_PEAK_MAX_BPS,
+        # The first or the last picture would have to be held while there is sound only.
+        "sound before": audio is None or audio.start_s >= video.start_s - SOUND_LEAD_S,
+        "sound after": audio is None or audio.end_s <= video.end_s + SOUND_TAIL_S,
     }
     return ", ".join(name for name, fine in checks.items() if not fine)
-
-
-def can_copy_sound(audio: AudioFacts) -> bool:
-    """Tell whether the sound stream can be copied for new boxes."""
-    return (
-        audio.codec == "aac" and audio.profile == "LC" and audio.channels <= 2 and audio.sample_rate in (44100, 48000)
-    )
