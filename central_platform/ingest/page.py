@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Callable
 from html.parser import HTMLParser
-from io import BytesIO
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nh3
 from markdown_it import MarkdownIt
-from PIL import Image, ImageOps
 
+from central_platform.ingest.page_images import write_images
 from central_platform.ingest.refusal import RefusalReason, Refused
 from central_platform.ingest.results import MadePage, finished
 
 PAGE_MAX_BYTES = 300_000
 """Page and images together (requirements REQ-CON-05)."""
 TEXT_MAX_BYTES = 120_000
+SOURCE_MAX_BYTES = 8_000_000
+"""The page as given; images may be written into it."""
 IMAGES_MAX_COUNT = 40
-IMAGE_WIDTH_MAX = 600
-IMAGE_PIXELS_MAX = 80_000_000
-QUALITIES = (85, 70, 55, 40, 25)
 
 _TAG_NAMES = (
     "a p br hr h1 h2 h3 h4 h5 h6 b strong i em u s sub sup small blockquote pre code ul ol li dl dt dd img div span "
     "table caption thead tbody tfoot tr th td section article figure figcaption"
 )
 _TAGS = set(_TAG_NAMES.split())
+_DROPPED = {"script", "style", "title", "noscript", "iframe", "object", "template", "textarea", "select"}
+"""Elements of which not even the text is kept."""
 _ATTRIBUTES = {"img": {"src", "alt"}, "td": {"colspan", "rowspan"}, "th": {"colspan", "rowspan"}, "ol": {"start"}}
 
 _PAGE = """<!doctype html>
@@ -43,7 +44,7 @@ body {{ margin: 0; padding: 20px; max-width: 600px; background: #0d2137; color: 
 body {{ font-size: 22px; line-height: 1.6; font-family: sans-serif; word-wrap: break-word; }}
 img {{ max-width: 100%; height: auto; }}
 a {{ color: #ffd257; }}
-table {{ border-collapse: collapse; max-width: 100%; }}
+table {{ border-collapse: collapse; table-layout: fixed; width: 100%; }}
 td, th {{ border: 1px solid #a9bed2; padding: 4px 8px; }}
 pre {{ white-space: pre-wrap; }}
 </style>
@@ -59,22 +60,30 @@ def ingest_page(folder: Path, workdir: Path, on_progress: Callable[[float], None
     """Clean the page and its images into ``workdir``/page.
 
     Raises:
-        Refused: NO_PAGE, MISSING_IMAGE, UNREADABLE_IMAGE, REMOTE_REFERENCE, UNSAFE_PATH or TOO_HEAVY.
+        Refused: NO_PAGE, EMPTY, UNREADABLE, MISSING_IMAGE, UNREADABLE_IMAGE, REMOTE_REFERENCE, UNSAFE_PATH or TOO_HEAVY.
     """
     source, body = _body(folder)
     finder = _Finder()
     finder.feed(body)
-    files = {value: _inside(folder, value) for value in finder.images}
-    names = {value: f"image-{number:02d}" for number, value in enumerate(dict.fromkeys(finder.images), 1)}
-    if len(names) > IMAGES_MAX_COUNT:
-        raise Refused(RefusalReason.TOO_HEAVY, f"{len(names)} images, at most {IMAGES_MAX_COUNT}")
-    images = {names[value]: _opened(files[value]) for value in names}
-    final = {value: f"{names[value]}.{_suffix(images[names[value]])}" for value in names}
+    references = list(dict.fromkeys(finder.images))
+    if len(references) > IMAGES_MAX_COUNT:
+        raise Refused(RefusalReason.TOO_HEAVY, f"{len(references)} images, at most {IMAGES_MAX_COUNT}")
+    images = {value: _given(folder, value) for value in references}
+    names = {value: f"image-{number:02d}.jpg" for number, value in enumerate(references, 1)}
 
     def place(tag: str, name: str, value: str) -> str | None:
-        return final.get(value) if (tag, name) == ("img", "src") else value
+        return names.get(value) if (tag, name) == ("img", "src") else value
 
-    cleaned = nh3.clean(body, tags=_TAGS, attributes=_ATTRIBUTES, attribute_filter=place, link_rel=None)
+    # The scheme "data" passes the cleaner only to be replaced by a file's name: every src is one of ours or is dropped.
+    cleaned = nh3.clean(
+        body,
+        tags=_TAGS,
+        clean_content_tags=_DROPPED,
+        attributes=_ATTRIBUTES,
+        attribute_filter=place,
+        link_rel=None,
+        url_schemes={"data"},
+    )
     out = workdir / "page"
     out.mkdir(parents=True)
     page = out / "index.html"
@@ -82,14 +91,11 @@ def ingest_page(folder: Path, workdir: Path, on_progress: Callable[[float], None
     weight = page.stat().st_size
     if weight > TEXT_MAX_BYTES:
         raise Refused(RefusalReason.TOO_HEAVY, f"text of {weight} bytes, at most {TEXT_MAX_BYTES}")
-    assets = []
-    for value, data in zip(names, _light(list(images.values()), PAGE_MAX_BYTES - weight), strict=True):
-        file = out / final[value]
-        file.write_bytes(data)
-        assets.append((final[value], finished(file, f"image/{'png' if file.suffix == '.png' else 'jpeg'}")))
-        on_progress(len(assets) / len(names))
+    pictures = {names[value]: image for value, image in images.items()}
+    made = write_images(pictures, out, PAGE_MAX_BYTES - weight, on_progress)
     on_progress(1.0)
-    return MadePage(finished(page, "text/html"), tuple(assets), ())
+    assets = tuple((name, finished(out / name, "image/jpeg")) for name in made)
+    return MadePage(finished(page, "text/html"), assets, ())
 
 
 class _Finder(HTMLParser):
@@ -122,27 +128,49 @@ def _body(folder: Path) -> tuple[Path, str]:
     found = [index] if index.is_file() else sorted(folder.glob("*.md"))
     if len(found) != 1:
         raise Refused(RefusalReason.NO_PAGE, f"{len(found)} pages found")
+    if not found[0].resolve().is_relative_to(folder.resolve()):
+        raise Refused(RefusalReason.UNSAFE_PATH, found[0].name)
+    if (length := found[0].stat().st_size) > SOURCE_MAX_BYTES:
+        raise Refused(RefusalReason.TOO_HEAVY, f"page of {length} bytes, at most {SOURCE_MAX_BYTES}")
     raw = found[0].read_bytes()
     if not raw.strip():
-        raise Refused(RefusalReason.EMPTY)
-    if len(raw) > 4 * TEXT_MAX_BYTES:
-        raise Refused(RefusalReason.TOO_HEAVY, f"page of {len(raw)} bytes")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("gb18030", "replace")
+        raise Refused(RefusalReason.EMPTY, found[0].name)
+    text = _decoded(raw, found[0].name)
     if found[0].suffix == ".md":
         text = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
     return found[0], text
 
 
-def _inside(folder: Path, value: str) -> Path:
-    """Find the file that an image reference means.
+def _decoded(raw: bytes, name: str) -> str:
+    """Read UTF-8, UTF-16 with a byte order mark, or what Chinese editors on Windows write: GB18030."""
+    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        charsets = ["utf-16"]
+    else:
+        charsets = ["utf-8-sig", "gb18030"]
+    for charset in charsets:
+        try:
+            return raw.decode(charset)
+        except UnicodeDecodeError:
+            continue
+    raise Refused(RefusalReason.UNREADABLE, f"{name} is neither UTF-8 nor GB18030")
+
+
+def _given(folder: Path, value: str) -> Path | bytes:
+    """Find the file that an image reference means, or the bytes that it holds itself (``data:``, RFC 2397).
 
     Raises:
         Refused: it is remote, leads out of the folder, or is not there.
     """
-    parts = urlsplit(value)
+    if value.lower().startswith("data:image/"):
+        try:
+            return base64.b64decode(unquote(value.partition(";base64,")[2]), validate=True)
+        except ValueError as error:
+            raise Refused(RefusalReason.UNREADABLE_IMAGE, value[:40]) from error
+    value = value.strip().replace("\\", "/")  # folders written on Windows
+    try:
+        parts = urlsplit(value)
+    except ValueError as error:
+        raise Refused(RefusalReason.REMOTE_REFERENCE, value[:120]) from error
     if parts.scheme or parts.netloc or value.startswith("//"):
         raise Refused(RefusalReason.REMOTE_REFERENCE, value[:120])
     file = (folder / unquote(parts.path)).resolve()
@@ -151,46 +179,3 @@ def _inside(folder: Path, value: str) -> Path:
     if not file.is_file():
         raise Refused(RefusalReason.MISSING_IMAGE, value[:120])
     return file
-
-
-def _opened(file: Path) -> Image.Image:
-    try:
-        with Image.open(file) as picture:
-            if picture.width * picture.height > IMAGE_PIXELS_MAX:
-                raise Refused(RefusalReason.TOO_HEAVY, f"{file.name}: {picture.width}×{picture.height} pixels")
-            upright = ImageOps.exif_transpose(picture)
-            upright.thumbnail((IMAGE_WIDTH_MAX, 4 * IMAGE_WIDTH_MAX))
-            return upright.convert(
-                "RGBA" if "transparency" in picture.info or picture.mode in ("RGBA", "LA") else "RGB"
-            )
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Refused(RefusalReason.UNREADABLE_IMAGE, f"{file.name}: {error}") from error
-
-
-def _suffix(picture: Image.Image) -> str:
-    return "png" if picture.mode == "RGBA" else "jpg"
-
-
-def _light(pictures: list[Image.Image], most_bytes: int) -> list[bytes]:
-    """Compress all pictures so that together they weigh at most so much: quality first, then size.
-
-    Raises:
-        Refused: TOO_HEAVY, when nothing helps.
-    """
-    for scale in (1.0, 0.75, 0.5, 0.35):
-        for quality in QUALITIES:
-            made = [_compressed(picture, scale, quality) for picture in pictures]
-            if sum(map(len, made)) <= most_bytes:
-                return made
-    raise Refused(RefusalReason.TOO_HEAVY, f"{len(pictures)} images do not fit into {most_bytes} bytes")
-
-
-def _compressed(picture: Image.Image, scale: float, quality: int) -> bytes:
-    size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    small = picture if scale == 1.0 else picture.resize(size)
-    out = BytesIO()
-    if picture.mode == "RGBA":
-        small.quantize(64 if quality < 70 else 256).save(out, "PNG", optimize=True)
-    else:
-        small.save(out, "JPEG", quality=quality, optimize=True)
-    return out.getvalue()
