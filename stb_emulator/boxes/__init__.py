@@ -116,6 +116,22 @@ class Box(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Kinds of deviation (as the wire readers name them) that this model is known to live with."""
 
 
+def unit(box: Box, number: int) -> Box:
+    """Return another device of the same model: its own MAC address, and the STBID that ends with it.
+
+    Two devices that log in as one would end each other's logins, as on a real platform.
+    """
+    if box.huawei is None:
+        return box
+    mac = f"{(int(box.huawei.mac.replace(':', ''), 16) + number) % (1 << 48):012X}"
+    face = msgspec.structs.replace(
+        box.huawei,
+        mac=":".join(mac[i : i + 2] for i in range(0, 12, 2)),
+        stb_id=box.huawei.stb_id[:-12] + mac,
+    )
+    return msgspec.structs.replace(box, huawei=face)
+
+
 def parse(text: str, name: str) -> Box:
     """Read one box file.
 
@@ -132,6 +148,8 @@ def parse(text: str, name: str) -> Box:
         raise BoxError(f"box {name}: the file says name = {box.name!r}; make them equal")
     if (box.portal == "huawei") is (box.huawei is None):
         raise BoxError(f"box {name}: a huawei portal and a [huawei] table belong together")
+    if box.huawei is not None and not box.huawei.stb_id.endswith(box.huawei.mac.replace(":", "").upper()):
+        raise BoxError(f"box {name}: stb_id must end with the 12 digits of mac")
     if (box.player == "rtsp") is (box.rtsp is None):
         raise BoxError(f"box {name}: the rtsp player and an [rtsp] table belong together")
     return box

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 
-from stb_emulator.boxes import Box
+from stb_emulator.boxes import Box, unit
 from stb_emulator.observe import Observation, Offer, PlayError, Stage
 from stb_emulator.observe.judge import absent
 from stb_emulator.seat import Seat
@@ -63,9 +63,9 @@ async def run(
         rows[key] = row
         on_row(row, len(rows), total)
 
-    async def one(box: Box, item_id: str, title: str) -> None:
+    async def one(box: Box, number: int, item_id: str, title: str) -> None:
         async with gate:
-            done((box.name, item_id), await seat.watch(box, item_id, title))
+            done((box.name, item_id), await seat.watch(unit(box, number), item_id, title))
 
     async with asyncio.TaskGroup() as group:
         for box in boxes:
@@ -73,13 +73,13 @@ async def run(
             if not lessons:
                 failure = listing if isinstance(listing, PlayError) else NOTHING
                 done((box.name, ""), absent(box, "", "", failure))
-            for item_id, title in lessons.items():
+            for number, (item_id, title) in enumerate(lessons.items(), start=1):
                 if isinstance(listing, PlayError):
                     done((box.name, item_id), absent(box, item_id, title, listing))
                 elif all(o.item_id != item_id for o in listing):
                     done((box.name, item_id), absent(box, item_id, title, NOT_LISTED))
                 else:
-                    group.create_task(one(box, item_id, title))
+                    group.create_task(one(box, number, item_id, title))
     keys = [(b.name, i) for b in boxes for i in (lessons or {"": ""})]
     return [rows[k] for k in keys]
 
