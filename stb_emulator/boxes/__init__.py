@@ -140,9 +140,9 @@ def parse(text: str, name: str) -> Box:
     """
     try:
         box = msgspec.toml.decode(text, type=Box)
-    except msgspec.MsgspecError as error:
+    except msgspec.ValidationError as error:
         raise BoxError(f"box {name}: {error}") from error
-    except ValueError as error:
+    except (msgspec.DecodeError, ValueError) as error:
         raise BoxError(f"box {name}: not TOML: {error}") from error
     if box.name != name:
         raise BoxError(f"box {name}: the file says name = {box.name!r}; make them equal")

@@ -22,7 +22,7 @@ from stb_emulator.observe.units import UnitQueue
 
 Container = Literal["mpegts", "mp4"]
 READ_BYTES = 32 * 1024
-OPEN_OPTIONS = {"probesize": "1000000", "analyzeduration": "1000000", "fflags": "+discardcorrupt"}
+OPEN_OPTIONS = {"probesize": "1000000", "analyzeduration": "200000", "fpsprobesize": "0", "fflags": "+discardcorrupt"}
 """Little probing: an old box shows the first picture without seconds of analysis."""
 
 

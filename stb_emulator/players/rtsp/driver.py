@@ -94,6 +94,7 @@ class _Session:
         assert self._writer is not None
         data, control = await self._open_ports()
         self._reports = control
+        failure: PlayError | None = None
         try:
             own = cast("tuple[str, int]", self._writer.get_extra_info("sockname"))[0]
             ports = (data.get_extra_info("sockname")[1], control.get_extra_info("sockname")[1])
@@ -102,6 +103,8 @@ class _Session:
                 tasks = [group.create_task(self._read(reader)), group.create_task(self._watch_enough())]
                 try:
                     await self._converse(talk)
+                except PlayError as error:
+                    failure = error
                 finally:
                     for task in tasks:
                         task.cancel()
@@ -113,6 +116,8 @@ class _Session:
                 with suppress(PipeClosed):
                     self._receiver.finish()
                 self._receiver.count()
+        if failure is not None:
+            raise failure
         return self._redirect
 
     async def _connect(self) -> asyncio.StreamReader:
