@@ -1,0 +1,136 @@
+"""Programs nobody here wrote play from a real edge server: HLS, progressive, RTSP; and raw sockets check ranges."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.served import Served, raw_http, run, serving
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with serving(tmp_path_factory.mktemp("served")) as running:
+        yield running
+
+
+def stranger(*command: str, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+
+def video_frames(source: str, *before: str) -> int:
+    """Decode with ffmpeg, any warning or error is a failure, and count the pictures."""
+    quiet = ("ffmpeg", "-v", "warning", "-xerror", "-err_detect", "explode", *before, "-i", source)
+    done = stranger(*quiet, "-map", "0:v:0", "-f", "framemd5", "-")
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    return sum(1 for line in done.stdout.splitlines() if line and not line.startswith("#"))
+
+
+@pytest.mark.stranger("ffmpeg")
+@pytest.mark.parametrize("flavour", ["ts", "fmp4"])
+def test_ffmpeg_plays_hls(served: Served, flavour: str) -> None:
+    base = f"{served.http}hls/{served.video}/{flavour}"
+    done = stranger(
+        "ffmpeg", "-v", "warning", "-xerror", "-err_detect", "explode", "-i", f"{base}/master.m3u8", "-f", "null", "-"
+    )
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    for rendition in ("R12", "R40"):
+        assert video_frames(f"{base}/{rendition}/index.m3u8") == served.frames
+
+
+@pytest.mark.stranger("ffmpeg")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_ffmpeg_plays_rtsp_to_its_end(served: Served, transport: str) -> None:
+    url = f"{served.rtsp}vod/{served.video}.mpg"
+    assert video_frames(url, "-rtsp_transport", transport) == served.frames
+
+
+@pytest.mark.stranger("gst-launch-1.0")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_gstreamer_rtspsrc_plays(served: Served, transport: str) -> None:
+    url = f"{served.rtsp}vod/{served.video}.mpg"
+    pipeline = (
+        f"rtspsrc location={url} protocols={transport} ! rtpmp2tdepay ! tsdemux ! h264parse ! avdec_h264 ! fakesink"
+    )
+    done = stranger("gst-launch-1.0", "-q", *pipeline.split())
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@pytest.mark.stranger("gst-launch-1.0")
+@pytest.mark.parametrize("path", ["hls/{id}/ts/master.m3u8", "hls/{id}/fmp4/master.m3u8", "media/{id}/R40.mp4"])
+def test_gstreamer_playbin_plays_http(served: Served, path: str) -> None:
+    uri = served.http + path.format(id=served.video)
+    sinks = ("video-sink=fakesink", "audio-sink=fakesink")
+    done = stranger("gst-launch-1.0", "-q", "playbin3", f"uri={uri}", *sinks)
+    assert done.returncode == 0, done.stderr + done.stdout
+
+
+@pytest.mark.stranger("gst-launch-1.0", "gst-rtsp-server")
+def test_gstreamer_seeks_over_rtsp(served: Served) -> None:
+    script = Path(__file__).parents[1] / "peers" / "gst_seek.py"
+    done = stranger("/usr/bin/python3", str(script), f"{served.rtsp}vod/{served.video}.mpg", "4")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert 3.9 <= found["position_s"] <= 5.3 and found["ended"], found
+
+
+def test_one_box_of_each_kind_counts_every_frame(served: Served) -> None:
+    lines = run("stb-emulator", "matrix", "--portal", served.http, "--json")
+    rows = [line for line in lines if line["type"] == "item"]
+    assert len(rows) == 10 and all(row["ok"] for row in rows), rows
+    assert {row["frames"] for row in rows if row["lesson"] == served.video} == {served.frames}
+
+
+def get(served: Served, path: str, *fields: str) -> tuple[int, dict[str, str], bytes]:
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + "".join(f"{f}\r\n" for f in fields) + "\r\n"
+    head, _, body = raw_http(served.http_port, request.encode()).partition(b"\r\n\r\n")
+    status, *lines = head.decode().split("\r\n")
+    return int(status.split()[1]), {n.lower(): v for n, _, v in (line.partition(": ") for line in lines)}, body
+
+
+def test_ranges_over_a_raw_socket(served: Served) -> None:
+    path = f"/media/{served.video}/R12.mp4"
+    whole = urllib.request.urlopen(served.http + path[1:], timeout=10).read()
+    status, fields, body = get(served, path, "Range: bytes=100-199")
+    assert (status, body, fields["content-range"]) == (206, whole[100:200], f"bytes 100-199/{len(whole)}")
+    etag = fields["etag"]
+    assert get(served, path, "Range: bytes=100-199", f"If-Range: {etag}")[0] == 206
+    status, _, body = get(served, path, "Range: bytes=100-199", 'If-Range: "stale"')
+    assert (status, body) == (200, whole)
+    assert get(served, path, f"If-None-Match: {etag}")[0] == 304
+    assert get(served, path, 'If-Match: "other"')[0] == 412
+    assert get(served, path, f"Range: bytes={len(whole)}-")[0] == 416
+    status, fields, body = get(served, path, "Range: bytes=0-9,-10")
+    assert status == 206 and fields["content-type"].startswith("multipart/byteranges")
+    assert int(fields["content-length"]) == len(body)
+    assert body.count(b"Content-Range:") == 2 and whole[:10] in body and whole[-10:] in body
+
+
+def test_new_boxes_see_the_catalogue_and_pages_open(served: Served) -> None:
+    catalogue = json.loads(urllib.request.urlopen(f"{served.http}api/v1/catalogue", timeout=10).read())
+    (column,) = catalogue["columns"]
+    assert column["title"] == "测试专栏" and [item["id"] for item in column["items"]] == [served.video, served.page]
+    status, fields, _ = get(served, "/api/v1/catalogue")
+    assert get(served, "/api/v1/catalogue", f"If-None-Match: {fields['etag']}")[0] == 304
+    assert status == 200
+    for path in ("/", f"/watch/{served.video}", f"/lessons/{served.page}/", f"/posters/{served.video}.jpg", "/healthz"):
+        assert get(served, path)[0] == 200, path
+    for path in ("/watch/1", "/lessons/1/", "/media/1/R12.mp4", "/lessons/../../etc/passwd", "/nothing"):
+        assert get(served, path)[0] == 404, path
+
+
+def test_a_withdrawn_lesson_is_gone_at_once_everywhere(tmp_path: Path) -> None:
+    with serving(tmp_path) as served:
+        run("central-platform", "withdraw", served.video, "--dir", str(served.central), "--json")
+        run("edge-server", "sync", "--dir", str(served.edge), "--json")
+        lines = run("stb-emulator", "matrix", "--portal", served.http, "--json", "--expect-absent", served.video)
+        assert lines[-1]["ok"] is True
+        assert get(served, f"/media/{served.video}/R12.mp4")[0] == 404
+        assert get(served, f"/hls/{served.video}/ts/master.m3u8")[0] == 404
