@@ -29,6 +29,8 @@ class Health:
     picture_packets: int = 0
     lead_lost: int = 0
     """Pictures before the first decodable one: a recording that starts in the middle of a group of pictures."""
+    patched: int = 0
+    """Pictures that the decoder marks as damaged."""
     lost: int = 0
     """Pictures later on that the file announces and no decoder shows."""
     sounds: int = 0
@@ -125,6 +127,7 @@ class _Player:
     def _picture(self, frame: av.VideoFrame) -> None:
         self.health.pictures += 1
         self.health.forms.add((frame.width, frame.height, frame.format.name))
+        self.health.patched += frame.is_corrupt
         if frame.time is not None:
             self._shown.append(frame.time)
         if not self._timeline.begun:

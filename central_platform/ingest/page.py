@@ -60,7 +60,8 @@ def ingest_page(folder: Path, workdir: Path, on_progress: Callable[[float], None
     """Clean the page and its images into ``workdir``/page.
 
     Raises:
-        Refused: NO_PAGE, EMPTY, UNREADABLE, MISSING_IMAGE, UNREADABLE_IMAGE, REMOTE_REFERENCE, UNSAFE_PATH or TOO_HEAVY.
+        Refused: NO_PAGE, EMPTY, UNREADABLE, UNSAFE_PATH, TOO_HEAVY, or, about an image, MISSING_IMAGE,
+            UNREADABLE_IMAGE or REMOTE_REFERENCE.
     """
     source, body = _body(folder)
     finder = _Finder()
@@ -143,11 +144,8 @@ def _body(folder: Path) -> tuple[Path, str]:
 
 def _decoded(raw: bytes, name: str) -> str:
     """Read UTF-8, UTF-16 with a byte order mark, or what Chinese editors on Windows write: GB18030."""
-    if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        charsets = ["utf-16"]
-    else:
-        charsets = ["utf-8-sig", "gb18030"]
-    for charset in charsets:
+    marked = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
+    for charset in ("utf-16",) if marked else ("utf-8-sig", "gb18030"):
         try:
             return raw.decode(charset)
         except UnicodeDecodeError:

@@ -154,7 +154,8 @@ def _all(encoders: list[Encoder], block: av.AudioFrame) -> None:
 
 def _copied(source: Path, facts: Probe, health: Health, out: Path) -> bool:
     """Copy the picture stream when decoding met nothing that copying would pass on."""
-    if health.lost or health.lead_lost or health.splices or health.cut_short or len(health.forms) > 1:
+    faults = health.lost + health.lead_lost + health.patched + health.splices + health.cut_short
+    if faults or len(health.forms) > 1:
         return False
     try:
         remux(source, facts, out)
