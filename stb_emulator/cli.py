@@ -161,10 +161,12 @@ async def _watch(seat: Seat, box: Box, item: str | None, url: str | None) -> Obs
 def _absent(out: Output, seat: Seat, chosen: list[Box], item: str) -> None:
     """Ask every box for its list; the lesson must be in none, and every box must have been able to look."""
     from stb_emulator.lab.matrix import list_all
-    from stb_emulator.observe import PlayError
+    from stb_emulator.observe import PlayError, Unreachable
 
     rows: list[dict[str, Any]] = []
+    nobody = True
     for name, listing in asyncio.run(list_all(seat, chosen)).items():
+        nobody = nobody and isinstance(listing, Unreachable)
         if isinstance(listing, PlayError):
             ok, stage, reason = False, str(listing.stage), str(listing.reason)
         else:
@@ -177,7 +179,12 @@ def _absent(out: Output, seat: Seat, chosen: list[Box], item: str) -> None:
     passed = sum(r["ok"] for r in rows)
     out.emit("summary", ok=passed == len(rows), rows=len(rows), passed=passed, failed=len(rows) - passed)
     if passed < len(rows):
-        raise click.exceptions.Exit(int(Exit.FAILED))
+        raise _nobody(out, seat) if nobody else click.exceptions.Exit(int(Exit.FAILED))
+
+
+def _nobody(out: Output, seat: Seat) -> click.exceptions.Exit:
+    words = f"连不上 {seat.portal_url} / nobody answers at {seat.portal_url}"
+    return out.fail(Exit.UNREACHABLE, "unreachable", words)
 
 
 def _say_row(out: Output, row: Observation) -> None:
@@ -197,9 +204,7 @@ def _finish(out: Output, rows: list[Observation], seat: Seat) -> None:
     if passed == len(rows):
         return
     if all(r.unreachable for r in rows):
-        raise out.fail(
-            Exit.UNREACHABLE, "unreachable", f"连不上 {seat.portal_url} / nobody answers at {seat.portal_url}"
-        )
+        raise _nobody(out, seat)
     raise click.exceptions.Exit(int(Exit.FAILED))
 
 

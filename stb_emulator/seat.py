@@ -19,6 +19,8 @@ from stb_emulator.portals import Portal
 
 DECODE_TAIL_S = 120.0
 """Longest wait for the decoder after the last byte; only a hanging decoder needs it."""
+DECODER_PATIENCE_S = 120.0
+"""How long the decoder waits for bytes: a safety net, since every player bounds its own waits and retries."""
 LESSON_MAX_S = 4 * 3600.0
 LOGOUT_MAX_S = 5.0
 
@@ -84,7 +86,7 @@ class Seat:
         decoder = Decoder(
             want_s=self.seconds,
             buffer=BufferModel(box.buffer.start_s, box.buffer.restart_s),
-            silence_s=self.silence_s,
+            silence_s=DECODER_PATIENCE_S,
             now=self.clock.monotonic,
         )
         failure: PlayError | None = None

@@ -4,11 +4,12 @@ Nothing of ours is imported: raw sockets and PyAV only.
 """
 
 import asyncio
-import io
 import struct
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -56,9 +57,8 @@ def draw_code(luma: np.ndarray, number: int) -> None:
 
 def make_media(kind: str, frames: int = 50, *, coded: bool = True, size=(320, 240), skip=(), options=None) -> bytes:
     """Encode a lesson with FFmpeg's own muxer: H.264 with counted frames (``skip``: numbers left out) and AAC."""
-    sink = io.BytesIO()
     width, height = size
-    with av.open(sink, "w", format=kind, options=options or {}) as out:
+    with tempfile.NamedTemporaryFile() as sink, av.open(sink.name, "w", format=kind, options=options or {}) as out:
         video = out.add_stream("libx264", rate=25)
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         video.options = {"preset": "veryfast", "crf": "28", "x264-params": "keyint=25:scenecut=0:threads=1"}
@@ -81,7 +81,8 @@ def make_media(kind: str, frames: int = 50, *, coded: bool = True, size=(320, 24
                 samples += 1024
         out.mux(video.encode(None))
         out.mux(audio.encode(None))
-    return sink.getvalue()
+        out.close()
+        return Path(sink.name).read_bytes()
 
 
 class HttpFiles:
