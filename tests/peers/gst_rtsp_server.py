@@ -11,9 +11,13 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
-PICTURE = "videotestsrc num-buffers={frames} is-live=false ! video/x-raw,format=I420,width=320,height=240,framerate=25/1"
+PICTURE = (
+    "videotestsrc num-buffers={frames} is-live=false ! video/x-raw,format=I420,width=320,height=240,framerate=25/1"
+)
 CODER = "x264enc tune=zerolatency key-int-max=25 bitrate=300 ! video/x-h264,profile=baseline ! h264parse"
-SOUND = "audiotestsrc num-buffers={blocks} samplesperbuffer=1024 ! audio/x-raw,rate=48000,channels=2 ! avenc_aac ! aacparse"
+SOUND = (
+    "audiotestsrc num-buffers={blocks} samplesperbuffer=1024 ! audio/x-raw,rate=48000,channels=2 ! avenc_aac ! aacparse"
+)
 LAUNCH = {
     "mp2t": f"( mpegtsmux name=m alignment=7 ! rtpmp2tpay pt=33 name=pay0 {PICTURE} ! {CODER} ! m. {SOUND} ! m. )",
     "h264": f"( {PICTURE} ! {CODER} ! rtph264pay config-interval=-1 pt=96 name=pay0 )",
