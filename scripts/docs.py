@@ -16,7 +16,7 @@ from central_platform.config import CentralConfig  # noqa: E402
 from edge_server.cli import main as edge_server  # noqa: E402
 from edge_server.config import EdgeConfig  # noqa: E402
 from runtime.settings import described  # noqa: E402
-from stb_emulator.cli import main as stb_emulator  # noqa: E402
+from stb_emulator.cli import cli as stb_emulator  # noqa: E402
 
 PROGRAMS = {"central-platform": central_platform, "edge-server": edge_server, "stb-emulator": stb_emulator}
 SETTINGS = {
