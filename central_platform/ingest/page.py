@@ -171,9 +171,13 @@ def _given(folder: Path, value: str) -> Path | bytes:
         raise Refused(RefusalReason.REMOTE_REFERENCE, value[:120]) from error
     if parts.scheme or parts.netloc or value.startswith("//"):
         raise Refused(RefusalReason.REMOTE_REFERENCE, value[:120])
-    file = (folder / unquote(parts.path)).resolve()
+    try:
+        file = (folder / unquote(parts.path)).resolve()
+        found = file.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # NUL, too long a name, a ring of links
+        raise Refused(RefusalReason.MISSING_IMAGE, value[:120]) from error
     if parts.path.startswith("/") or not file.is_relative_to(folder.resolve()):
         raise Refused(RefusalReason.UNSAFE_PATH, value[:120])
-    if not file.is_file():
+    if not found:
         raise Refused(RefusalReason.MISSING_IMAGE, value[:120])
     return file

@@ -8,6 +8,9 @@ JUMP_FORWARD_S = 30.0
 JUMP_BACK_S = 1.0
 """A step beyond these is a fault of the file unless the other track is there already; time then goes on without it."""
 
+INTERLEAVE_MAX_S = 10.0
+"""How far apart in time neighbouring packets of two tracks may lie in a file."""
+
 
 @dataclass(slots=True)
 class _Line:
@@ -66,7 +69,7 @@ class Timeline:
 
     def _reached_elsewhere(self, track: str, time_s: float) -> bool:
         others = (line for name, line in self._lines.items() if name != track)
-        return any(_near(time_s - line.next_s) for line in others)
+        return any(abs(time_s - line.next_s) < INTERLEAVE_MAX_S for line in others)
 
 
 def _near(step_s: float) -> bool:
