@@ -78,10 +78,14 @@ def _audio_times(sizes: Sizes, packets: Ints, idr_s: Floats) -> Floats:
     end = sizes.audio_pts / PTS_HZ - AUDIO_MARGIN_S
     start = end - np.minimum(sizes.audio_ticks / PTS_HZ, 0.1)
     start = np.maximum(start, np.concatenate([start[:1], end[:-1]]))
-    for cut in idr_s:  # a PES never straddles the PAT of an IDR: squeeze it before
+    cut_before = -np.inf
+    for cut in idr_s:  # a PES never straddles the PAT of an IDR: it and the one before move up evenly
         k = int(np.searchsorted(start, cut, side="left")) - 1
         if k >= 0 and start[k] < cut < end[k]:
             end[k] = cut
+            if k and start[k - 1] >= cut_before:
+                end[k - 1] = start[k] = min(start[k], (start[k - 1] + cut) / 2)
+        cut_before = cut
     unit = np.repeat(np.arange(len(packets)), packets)
     place = np.arange(len(unit)) - (np.cumsum(packets) - packets)[unit]
     return np.asarray(start[unit] + (end - start)[unit] * place / packets[unit])
