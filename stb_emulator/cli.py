@@ -22,7 +22,7 @@ TABLE_WIDTH = 160
 """Columns of the table when it is not written to a terminal."""
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rural-media-edge")
 def cli() -> None:
     """用软件机顶盒检验播放 / Try lessons on old and new set-top boxes made of software."""
