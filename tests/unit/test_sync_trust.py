@@ -1,0 +1,204 @@
+"""Attacks on the signed metadata, each by somebody who controls the whole line and every mirror."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from sync import NoChannel, Unreachable, Untrusted
+from sync.publisher import Publisher
+from sync.trust import (
+    ROOT_EXPIRY_DAYS,
+    SNAPSHOT_EXPIRY_DAYS,
+    TARGETS_EXPIRY_DAYS,
+    TIMESTAMP_EXPIRY_DAYS,
+    TIMESTAMP_MAX_BYTES,
+)
+from tests.sync_lab import NOW, Lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    lab = Lab(tmp_path)
+    lab.publish({"a": b"first"})
+    return lab
+
+
+async def refused(lab: Lab, reason: str, *, now: datetime = NOW) -> str:
+    before = lab.served()
+    with pytest.raises(Untrusted) as caught:
+        await lab.sync(now=now)
+    assert caught.value.reason == reason
+    assert lab.served() == before
+    return str(caught.value)
+
+
+def metadata(lab: Lab, name: str) -> Path:
+    return lab.publisher.published / "metadata" / name
+
+
+async def test_expiries_are_what_is_documented(lab: Lab) -> None:
+    found = {}
+    for role, name in [("root", "1.root"), ("targets", "2.targets"), ("snapshot", "2.snapshot"), ("timestamp",) * 2]:
+        signed = json.loads(metadata(lab, f"{name}.json").read_bytes())["signed"]
+        found[role] = datetime.fromisoformat(signed["expires"]) - NOW
+    assert found == {
+        "root": timedelta(days=ROOT_EXPIRY_DAYS),
+        "targets": timedelta(days=TARGETS_EXPIRY_DAYS),
+        "snapshot": timedelta(days=SNAPSHOT_EXPIRY_DAYS),
+        "timestamp": timedelta(days=TIMESTAMP_EXPIRY_DAYS),
+    }
+    assert (TIMESTAMP_EXPIRY_DAYS, SNAPSHOT_EXPIRY_DAYS, TARGETS_EXPIRY_DAYS, ROOT_EXPIRY_DAYS) == (14, 45, 365, 3650)
+
+
+async def test_each_role_has_its_own_key(lab: Lab) -> None:
+    root = json.loads(lab.publisher.trust_anchor.read_bytes())["signed"]
+    keys = [tuple(root["roles"][role]["keyids"]) for role in ("root", "targets", "snapshot", "timestamp")]
+    assert len(set(keys)) == 4 and all(len(each) == 1 for each in keys)
+    assert root["consistent_snapshot"] is True
+    assert {key["scheme"] for key in root["keys"].values()} == {"ed25519"}
+
+
+@pytest.mark.parametrize("year", [1999, 2026, 2101])
+async def test_expiry_is_judged_by_the_given_moment_not_by_the_wall_clock(tmp_path: Path, year: int) -> None:
+    """Would fail with a python-tuf that keeps its reference time elsewhere: see sync/trust/refresh.py."""
+    then = datetime(year, 6, 1, tzinfo=UTC)
+    lab = Lab(tmp_path, Publisher.init(tmp_path / "central", then))
+    lab.publisher.publish("main", add={"a": b"1"}, remove=(), now=then)
+    last = then + timedelta(days=TIMESTAMP_EXPIRY_DAYS)
+    assert (await lab.sync(now=last - timedelta(seconds=1))).changed
+    await refused(lab, "freeze", now=last)
+
+
+async def test_freeze(lab: Lab) -> None:
+    await lab.sync()
+    words = await refused(lab, "freeze", now=NOW + timedelta(days=15))
+    assert "clock" in words
+    lab.publisher.refresh(NOW + timedelta(days=15))
+    assert not (await lab.sync(now=NOW + timedelta(days=15))).changed
+
+
+async def test_a_clock_that_was_set_back_does_not_stretch_freshness(lab: Lab) -> None:
+    await lab.sync()
+    frozen = lab.root / "frozen"
+    shutil.copytree(lab.publisher.published, frozen)
+    later = NOW + timedelta(days=40)
+    lab.publisher.publish("main", add={"b": b"2"}, remove=(), now=later)
+    await lab.sync(now=later)
+    signed = metadata(lab, "timestamp.json").read_bytes()
+    lab.publisher.refresh(NOW)  # would run out before the release that was seen was even issued
+    assert metadata(lab, "timestamp.json").read_bytes() != signed
+    await refused(lab, "freeze", now=NOW - timedelta(days=400))
+
+
+async def test_refresh_also_renews_what_would_run_out_first(lab: Lab) -> None:
+    await lab.sync()
+    for day in range(10, 400, 10):  # nothing is published for more than a year
+        lab.publisher.refresh(NOW + timedelta(days=day))
+        assert not (await lab.sync(now=NOW + timedelta(days=day, hours=1))).changed
+    assert lab.served() == (1, {"a": b"first"})
+
+
+async def test_rollback_to_the_old_timestamp(lab: Lab) -> None:
+    old = lab.root / "old"
+    shutil.copytree(lab.publisher.published, old)
+    lab.publish({"b": b"second"})
+    await lab.sync()
+    shutil.rmtree(lab.publisher.published)
+    shutil.copytree(old, lab.publisher.published)
+    await refused(lab, "rollback")
+    assert lab.served()[0] == 2
+
+
+async def test_rollback_is_refused_although_the_metadata_of_the_client_were_lost(lab: Lab) -> None:
+    old = lab.root / "old"
+    shutil.copytree(lab.publisher.published, old)
+    lab.publish({"b": b"second"})
+    await lab.sync()
+    shutil.rmtree(lab.root / "edge" / "trust" / "metadata")
+    shutil.rmtree(lab.publisher.published)
+    shutil.copytree(old, lab.publisher.published)
+    assert "release 1 of main was offered after release 2" in await refused(lab, "rollback")
+
+
+@pytest.mark.parametrize("name", ["targets.json", "snapshot.json"])
+async def test_mix_and_match_of_validly_signed_metadata(lab: Lab, name: str) -> None:
+    await lab.sync()
+    lab.publish({"b": b"second"})
+    shutil.copyfile(metadata(lab, f"2.{name}"), metadata(lab, f"3.{name}"))
+    await refused(lab, "tampered")
+
+
+async def test_heads_of_two_channels_cannot_be_swapped(lab: Lab) -> None:
+    lab.publisher.publish("other", add={"evil": b"x"}, remove=(), now=NOW)
+    targets = lab.publisher.published / "targets" / "ch"
+    (main,), (other,) = (list((targets / channel).iterdir()) for channel in ("main", "other"))
+    shutil.copyfile(other, main)
+    before = lab.served()
+    with pytest.raises(Exception, match="not the signed one"):
+        await lab.sync()
+    assert lab.served() == before
+
+
+async def test_metadata_of_another_publisher(lab: Lab) -> None:
+    await lab.sync()
+    foreign = Publisher.init(lab.root / "foreign", NOW)
+    for _ in range(5):  # higher version numbers than ours
+        foreign.refresh(NOW)
+    shutil.copyfile(foreign.published / "metadata" / "timestamp.json", metadata(lab, "timestamp.json"))
+    await refused(lab, "tampered")
+
+
+async def test_forged_next_root(lab: Lab) -> None:
+    await lab.sync()
+    foreign = Publisher.init(lab.root / "foreign", NOW)
+    forged = json.loads(foreign.trust_anchor.read_bytes())
+    forged["signed"]["version"] = 2
+    metadata(lab, "2.root.json").write_text(json.dumps(forged))
+    await refused(lab, "tampered")
+
+
+async def test_endless_timestamp_is_not_read_to_the_end(lab: Lab) -> None:
+    await lab.sync()
+    with metadata(lab, "timestamp.json").open("ab") as file:
+        file.truncate(20_000_000)
+    await refused(lab, "oversized")
+    metadata(lab, "timestamp.json").write_bytes(b" " * (TIMESTAMP_MAX_BYTES + 1))
+    await refused(lab, "oversized")
+
+
+async def test_no_anchor_no_trust(lab: Lab) -> None:
+    anchor = lab.publisher.trust_anchor.read_bytes()
+    trust = lab.root / "trust2"
+    for given in (None, b"", b"{}", b"not json", anchor.replace(b'"version":1', b'"version":3')):
+        client = lab.client()
+        client._trust_dir, client._anchor = trust, given
+        with pytest.raises(Untrusted) as caught:
+            await client.pull("main", now=NOW)
+        assert caught.value.reason == "no-anchor"
+        assert not (trust / "1.root.json").exists()
+    client = lab.client()
+    client._trust_dir = trust
+    assert (await client.pull("main", now=NOW)).changed
+    client._anchor = None  # from now on the kept one serves
+    assert not (await client.pull("main", now=NOW)).changed
+    client._anchor = Publisher.init(lab.root / "foreign", NOW).trust_anchor.read_bytes()
+    with pytest.raises(Untrusted, match="another publisher"):
+        await client.pull("main", now=NOW)
+
+
+async def test_channel_that_does_not_exist(lab: Lab) -> None:
+    with pytest.raises(NoChannel, match="'nothing'"):
+        await lab.client().pull("nothing", now=NOW)
+
+
+async def test_empty_source_is_unreachable_not_untrusted(lab: Lab) -> None:
+    await lab.sync()
+    shutil.rmtree(lab.publisher.published / "metadata")
+    with pytest.raises(Unreachable):
+        await lab.sync()
+    assert lab.served() == (1, {"a": b"first"})
