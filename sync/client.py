@@ -22,7 +22,8 @@ from sync.ids import sha256_hex
 from sync.manifest import Manifest, decode_manifest, encode_manifest, implied_manifest, manifest_bytes
 from sync.plan import Plan, plan
 from sync.snapshot import HEAD_MAX_BYTES, Head, NamedFile, Snapshot, decode_head, decode_snapshot, head_path
-from sync.store import ObjectStore, Source
+from sync.store import Incoming, ObjectStore, Source
+from sync.store.threads import in_thread
 from sync.store.wrappers import Meter, Metered, Retrying, RetryPolicy
 from sync.trust.memory import ChannelMemory
 from sync.trust.refresh import trusted_target
@@ -116,7 +117,7 @@ class Client:
         meter = Meter()
         source = Retrying(Metered(self._source, meter), self._clock, self._retry)
         try:
-            memory = await asyncio.to_thread(ChannelMemory, self._trust_dir, channel, self._anchor)
+            memory = await in_thread(ChannelMemory, self._trust_dir, channel, self._anchor)
             target = await trusted_target(
                 path,
                 anchor=memory.anchor,
@@ -173,7 +174,7 @@ class _Run:
             raise Untrusted("tampered", f"the head of {channel} is that of {head.channel}")
         if known is not None and head.seq <= known.seq:
             raise Untrusted("rollback", f"release {head.seq} of {channel} was offered after release {known.seq}")
-        await asyncio.to_thread(self._memory.keep_head, raw, head)
+        await in_thread(self._memory.keep_head, raw, head)
         self.changed = True
         return head
 
@@ -185,7 +186,7 @@ class _Run:
                 f"snapshots/{head.snapshot_sha256}", head.snapshot_sha256, head.snapshot_length_bytes
             )
             self.changed = True
-            await asyncio.to_thread(self._memory.keep_snapshot, raw)
+            await in_thread(self._memory.keep_snapshot, raw)
         snapshot = await asyncio.to_thread(decode_snapshot, raw)
         if (snapshot.channel, snapshot.seq, snapshot.issued) != (head.channel, head.seq, head.issued_at):
             raise Corrupt(f"the snapshot object of release {head.seq} belongs to another release")
@@ -213,12 +214,14 @@ class _Run:
 
     async def _object(self, file: NamedFile) -> None:
         manifest = await self._manifest(file)
-        incoming = await asyncio.to_thread(self._objects.begin, manifest)
+        opened: list[Incoming] = []
         try:
+            await in_thread(lambda: opened.append(self._objects.begin(manifest)))
+            incoming = opened[0]
             held = incoming.held_chunks
             self._report(0, sum(map(manifest.chunk_bytes, range(held))))
             async with asyncio.TaskGroup() as group:
-                ahead: deque[asyncio.Task[bytes]] = deque()
+                ahead: deque[asyncio.Task[bytes | SyncError]] = deque()
                 following = iter(range(held, len(manifest.chunks)))
                 while True:
                     while len(ahead) < CHUNKS_AHEAD and (index := next(following, None)) is not None:
@@ -226,12 +229,15 @@ class _Run:
                     if not ahead:
                         break
                     data = await ahead.popleft()
-                    await asyncio.to_thread(incoming.append, data)
+                    if isinstance(data, SyncError):
+                        raise data
+                    await in_thread(incoming.append, data)
                     self._report(0, len(data))
-            await asyncio.to_thread(incoming.commit)
+            await in_thread(incoming.commit)
             self._report(1, 0)
         finally:
-            incoming.close()
+            for each in opened:
+                each.close()
 
     async def _manifest(self, file: NamedFile) -> Manifest:
         manifest = implied_manifest(file.sha256, file.length_bytes)
@@ -243,9 +249,13 @@ class _Run:
         raw = await self._fetch_signed(f"manifests/{file.manifest_sha256}", file.manifest_sha256, length)
         return decode_manifest(raw, sha256=file.sha256, length_bytes=file.length_bytes)
 
-    async def _chunk(self, manifest: Manifest, index: int) -> bytes:
+    async def _chunk(self, manifest: Manifest, index: int) -> bytes | SyncError:
+        """Return a failure instead of raising it, so that the chunks before this one are still taken in."""
         sha256 = manifest.chunks[index]
-        return await self._fetch_signed(f"chunks/{sha256[:2]}/{sha256}", sha256, manifest.chunk_bytes(index))
+        try:
+            return await self._fetch_signed(f"chunks/{sha256[:2]}/{sha256}", sha256, manifest.chunk_bytes(index))
+        except SyncError as failure:
+            return failure
 
     async def _fetch_signed(self, name: str, sha256: str, length: int) -> bytes:
         raw = await self._fetch(name, length)

@@ -30,6 +30,7 @@ class Lab:
     def __init__(self, root: Path, published: Publisher | None = None) -> None:
         self.root = root
         self.publisher = published or Publisher.init(root / "central", NOW)
+        self.anchor = self.publisher.trust_anchor.read_bytes()
         self.store = Store(root / "edge")
 
     def client(self, source: Source | None = None, **options: object) -> Client:
@@ -38,7 +39,7 @@ class Lab:
             trust_dir=self.root / "edge" / "trust",
             source=source or FolderSource(self.publisher.published),
             objects=self.store.objects,
-            anchor=self.publisher.trust_anchor.read_bytes(),
+            anchor=self.anchor,
             **settings,  # type: ignore[arg-type]
         )
 

@@ -13,6 +13,7 @@ from edge_server.packager import Shelf
 from edge_server.store import Store
 from runtime.clock import Clock, SystemClock
 from sync.client import Client, Progress
+from sync.store.threads import in_thread
 
 DEFAULT_CHANNEL = "main"
 Stage = Literal["fetch", "package"]
@@ -73,8 +74,8 @@ async def pull(
         if stale:
             view = CatalogView(store.resolve(snapshot))
             packaged = await asyncio.to_thread(shelf.prepare, view, lambda done: on_progress("package", done))
-            await asyncio.to_thread(changes.activate, snapshot)
-            freed = await asyncio.to_thread(changes.collect)
+            await in_thread(changes.activate, snapshot)
+            freed = await in_thread(changes.collect)
     return PullReport(
         changed=stale,
         seq=snapshot.seq,

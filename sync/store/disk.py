@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -78,14 +77,15 @@ class DiskObjects:
 
 
 class DiskIncoming:
-    """See Incoming. May be closed by one thread while another appends: close waits for the append."""
+    """See Incoming."""
 
     def __init__(self, manifest: Manifest, part: Path, final: Path) -> None:
         """Take up what an earlier attempt left, as far as its hashes are right."""
         self._manifest, self._part, self._final = manifest, part, final
         self._whole = hashlib.sha256()
         self._held = 0
-        self._lock = threading.Lock()
+        if part.exists():
+            part.chmod(0o644)  # a commit that was cut off may have made it read-only
         self._file = os.fdopen(os.open(part, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
         try:
             self._resume()
@@ -111,39 +111,36 @@ class DiskIncoming:
 
     def append(self, data: bytes) -> None:
         """See Incoming. Durable when it returns, so that a power cut costs at most the chunk under way."""
-        with self._lock:
-            if self._held >= len(self._manifest.chunks) or sha256_hex(data) != self._manifest.chunks[self._held]:
-                raise Corrupt(f"chunk {self._held} of object {self._manifest.sha256} is not the signed one")
-            end = self._file.tell()
-            try:
-                with space_errors(self._part.parent, len(data)):
-                    _write(self._file, data)
-                    os.fdatasync(self._file.fileno())
-            except BaseException:
-                self._file.truncate(end)
-                self._file.seek(end)
-                raise
-            self._whole.update(data)
-            self._held += 1
+        if self._held >= len(self._manifest.chunks) or sha256_hex(data) != self._manifest.chunks[self._held]:
+            raise Corrupt(f"chunk {self._held} of object {self._manifest.sha256} is not the signed one")
+        end = self._file.tell()
+        try:
+            with space_errors(self._part.parent, len(data)):
+                _write(self._file, data)
+                os.fdatasync(self._file.fileno())
+        except BaseException:
+            self._file.truncate(end)
+            self._file.seek(end)
+            raise
+        self._whole.update(data)
+        self._held += 1
 
     def commit(self) -> None:
         """See Incoming."""
-        with self._lock:
-            if self._held != len(self._manifest.chunks) or self._whole.hexdigest() != self._manifest.sha256:
-                self._file.close()
-                self._part.unlink(missing_ok=True)
-                raise Corrupt(f"the chunks of object {self._manifest.sha256} do not make up that object")
-            os.fchmod(self._file.fileno(), 0o444)
-            os.fsync(self._file.fileno())
+        if self._held != len(self._manifest.chunks) or self._whole.hexdigest() != self._manifest.sha256:
             self._file.close()
-            make_directory(self._final.parent)
-            self._part.replace(self._final)
-            sync_directory(self._final.parent)
+            self._part.unlink(missing_ok=True)
+            raise Corrupt(f"the chunks of object {self._manifest.sha256} do not make up that object")
+        os.fchmod(self._file.fileno(), 0o444)
+        os.fsync(self._file.fileno())
+        self._file.close()
+        make_directory(self._final.parent)
+        self._part.replace(self._final)
+        sync_directory(self._final.parent)
 
     def close(self) -> None:
         """See Incoming."""
-        with self._lock:
-            self._file.close()
+        self._file.close()
 
 
 def _read(file: BinaryIO, length: int) -> bytes:

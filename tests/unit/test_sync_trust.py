@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sync import NoChannel, Unreachable, Untrusted
+from sync import Corrupt, NoChannel, Unreachable, Untrusted
 from sync.publisher import Publisher
 from sync.trust import (
     ROOT_EXPIRY_DAYS,
@@ -134,12 +134,12 @@ async def test_mix_and_match_of_validly_signed_metadata(lab: Lab, name: str) -> 
 
 
 async def test_heads_of_two_channels_cannot_be_swapped(lab: Lab) -> None:
-    lab.publisher.publish("other", add={"evil": b"x"}, remove=(), now=NOW)
+    lab.publisher.publish("evil", add={"evil": b"x"}, remove=(), now=NOW)
     targets = lab.publisher.published / "targets" / "ch"
-    (main,), (other,) = (list((targets / channel).iterdir()) for channel in ("main", "other"))
+    (main,), (other,) = (list((targets / channel).iterdir()) for channel in ("main", "evil"))
     shutil.copyfile(other, main)
     before = lab.served()
-    with pytest.raises(Exception, match="not the signed one"):
+    with pytest.raises(Corrupt, match="not the signed one"):
         await lab.sync()
     assert lab.served() == before
 
