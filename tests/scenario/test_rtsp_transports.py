@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import re
 import socket
 import struct
@@ -23,6 +25,13 @@ TCP = ("MP2T/TCP", "MP2T/RTP/TCP", "RTP/AVP/TCP")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with serving(tmp_path_factory.mktemp("rtsp")) as running:
         yield running
+
+
+@pytest.fixture
+def box(served: Served) -> Iterator[Box]:
+    found = Box(served)
+    yield found
+    found.socket.close()
 
 
 class Box:
@@ -74,15 +83,10 @@ class Box:
 
 def packaged_ts(served: Served) -> bytes:
     """The R12 transport stream as it lies on the edge: of the two, the one that RTSP serves by default."""
-    import json
-
-    snapshot = sorted((served.edge / "snapshots").glob("*.json"))[-1]
-    name = f"courseware/{served.video}/R12.mp4"
-    sha256 = re.search(rf'"path":"{re.escape(name)}","sha256":"([0-9a-f]{{64}})"', snapshot.read_text())
-    if sha256 is None:
-        files = json.loads(snapshot.read_text())
-        raise AssertionError(f"no {name} in {str(files)[:300]}")
-    (file,) = Path(served.edge / "derived").rglob(f"{sha256[1]}/*/media.ts")
+    newest = max((served.edge / "snapshots").glob("*.json"), key=lambda path: int(path.stem))
+    names = {name: sha256 for name, sha256, *_ in json.loads(newest.read_text())["files"]}
+    sha256 = names[f"courseware/{served.video}/R12.mp4"]
+    (file,) = Path(served.edge / "derived").rglob(f"{sha256}/*/media.ts")
     return file.read_bytes()
 
 
@@ -100,8 +104,7 @@ def in_order(packets: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("profile", TCP)
-def test_interleaved(served: Served, profile: str) -> None:
-    box = Box(served)
+def test_interleaved(served: Served, box: Box, profile: str) -> None:
     status, text = box.ask("DESCRIBE", "Accept: application/sdp", "x-Burst")
     assert status == 200 and "a=range:npt=0" in text and "a=control:trackID=1" in text
     status, text = box.ask("SETUP", f"Transport: {profile};unicast;interleaved=0-1", url=box.url + "/trackID=1")
@@ -120,8 +123,7 @@ def test_interleaved(served: Served, profile: str) -> None:
 
 
 @pytest.mark.parametrize("profile", UDP)
-def test_datagrams(served: Served, profile: str) -> None:
-    box = Box(served)
+def test_datagrams(served: Served, box: Box, profile: str) -> None:
     data = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     data.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
     data.bind(("127.0.0.1", 0))
@@ -140,11 +142,8 @@ def test_datagrams(served: Served, profile: str) -> None:
         try:
             packets.append(data.recv(2048))
         except TimeoutError:
-            with pytest.MonkeyPatch.context():
-                try:
-                    box.message()
-                except TimeoutError:
-                    continue
+            with contextlib.suppress(TimeoutError):
+                box.message()
     data.close()
     rtp = profile != "MP2T/UDP"
     if rtp:
@@ -152,8 +151,7 @@ def test_datagrams(served: Served, profile: str) -> None:
     assert b"".join(stripped(each, rtp) for each in packets) == packaged_ts(served)
 
 
-def test_the_first_supported_offer_is_taken_and_nonsense_is_refused(served: Served) -> None:
-    box = Box(served)
+def test_the_first_supported_offer_is_taken_and_nonsense_is_refused(served: Served, box: Box) -> None:
     track = box.url + "/trackID=1"
     assert box.ask("SETUP", "Transport: RAW/RAW/UDP;unicast;client_port=1-2,MP2T/DVBC/QAM;unicast", url=track)[0] == 461
     order = "Transport: RAW/RAW/UDP;unicast;client_port=4000-4001,MP2T/RTP/TCP;unicast;interleaved=2-3,MP2T/TCP;unicast"
