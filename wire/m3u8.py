@@ -1,10 +1,12 @@
 """HLS playlists (RFC 8216): written strictly, read with deviations reported. No I/O.
 
-Only what on-demand lessons need is modelled; unknown tags are skipped, as §6.3.1 asks of clients.
+Only what on-demand lessons need is modelled; unknown tags are skipped, as §6.3.1 asks of clients. Known tags that
+would change what is played (keys, a second initialization section) are reported as deviations.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 PLAYLIST_MAX_CHARS = 4 * 1024 * 1024
 SEGMENTS_MAX_COUNT = 50_000
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"\r\n]*"|[^",\s][^",]*)(?:,|$)')
+_BLANK = " \t"
+_UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff]")
 
 
 class PlaylistError(ValueError):
@@ -90,37 +94,47 @@ class MasterPlaylist:
 
 
 def write_media(playlist: MediaPlaylist) -> str:
-    """Write a media playlist."""
+    """Write a media playlist.
+
+    Raises:
+        PlaylistError: a URI, title or duration that no reader would read back, or a segment over the target duration.
+    """
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{playlist.version}", f"#EXT-X-TARGETDURATION:{playlist.target_duration_s}"]
     lines.append(f"#EXT-X-MEDIA-SEQUENCE:{playlist.media_sequence}")
     lines += ["#EXT-X-PLAYLIST-TYPE:VOD"] * playlist.vod + ["#EXT-X-INDEPENDENT-SEGMENTS"] * playlist.independent
     if playlist.map_uri is not None:
         part = f',BYTERANGE="{_range_text(playlist.map_range)}"' if playlist.map_range else ""
-        lines.append(f'#EXT-X-MAP:URI="{playlist.map_uri}"{part}')
+        lines.append(f"#EXT-X-MAP:URI={_quoted(playlist.map_uri)}{part}")
     for segment in playlist.segments:
         lines += ["#EXT-X-DISCONTINUITY"] * segment.discontinuity
-        lines.append(f"#EXTINF:{segment.duration_s:.6f},{segment.title}")
+        if not 0 <= _nearest(segment.duration_s) <= playlist.target_duration_s:
+            raise PlaylistError(f"{segment.uri[:80]}: {segment.duration_s} s, target {playlist.target_duration_s} s")
+        lines.append(f"#EXTINF:{segment.duration_s:.6f},{_line(segment.title)}")
         if segment.byte_range is not None:
             lines.append(f"#EXT-X-BYTERANGE:{_range_text(segment.byte_range)}")
-        lines.append(segment.uri)
+        lines.append(_uri(segment.uri))
     lines += ["#EXT-X-ENDLIST"] * playlist.ended
     return "\n".join(lines) + "\n"
 
 
 def write_master(playlist: MasterPlaylist) -> str:
-    """Write a master playlist."""
+    """Write a master playlist.
+
+    Raises:
+        PlaylistError: a URI or CODECS that no reader would read back.
+    """
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{playlist.version}"] + ["#EXT-X-INDEPENDENT-SEGMENTS"] * playlist.independent
     for variant in playlist.variants:
         attributes = [f"BANDWIDTH={variant.bandwidth_bps}"]
         if variant.average_bandwidth_bps is not None:
             attributes.append(f"AVERAGE-BANDWIDTH={variant.average_bandwidth_bps}")
         if variant.codecs is not None:
-            attributes.append(f'CODECS="{variant.codecs}"')
+            attributes.append(f"CODECS={_quoted(variant.codecs)}")
         if variant.resolution is not None:
             attributes.append(f"RESOLUTION={variant.resolution[0]}x{variant.resolution[1]}")
         if variant.frame_rate is not None:
             attributes.append(f"FRAME-RATE={variant.frame_rate:.3f}")
-        lines += ["#EXT-X-STREAM-INF:" + ",".join(attributes), variant.uri]
+        lines += ["#EXT-X-STREAM-INF:" + ",".join(attributes), _uri(variant.uri)]
     return "\n".join(lines) + "\n"
 
 
@@ -136,7 +150,9 @@ def parse(text: str) -> MediaPlaylist | MasterPlaylist:
     if text.startswith("\ufeff"):
         found.append(Deviation("byte-order-mark", "first line"))
         text = text[1:]
-    lines = [line.strip() for line in text.splitlines()]
+    raw = [line.removesuffix("\r") for line in text.split("\n")]
+    lines = [line if line.startswith("#EXTINF:") else line.strip(_BLANK) for line in raw]
+    found += [Deviation("blanks", line[:80]) for line, kept in zip(raw, lines, strict=True) if line != kept]
     if not lines or lines[0] != "#EXTM3U":
         raise PlaylistError("the first line is not #EXTM3U")
     has_variants = any(line.startswith("#EXT-X-STREAM-INF:") for line in lines)
@@ -152,7 +168,9 @@ def _parse_master(lines: list[str], found: list[Deviation]) -> MasterPlaylist:
     for line in lines:
         tag, _, value = line.partition(":")
         if tag == "#EXT-X-STREAM-INF":
-            pending = dict(attributes(value))
+            if pending is not None:
+                found.append(Deviation("variant-without-uri", line[:80]))
+            pending = _fields(value, tag, found)
         elif tag == "#EXT-X-VERSION":
             version = _whole(value, tag)
         elif tag == "#EXT-X-INDEPENDENT-SEGMENTS":
@@ -201,6 +219,7 @@ class _MediaReader:
         self.vod = self.ended = self.independent = False
         self.map_uri: str | None = None
         self.map_range: ByteRange | None = None
+        self._keyed = False
         self._duration: float | None = None
         self._title, self._range_text, self._discontinuity = "", "", False
         self._range_ends: dict[str, int] = {}
@@ -230,21 +249,30 @@ class _MediaReader:
             self.independent = True
         elif tag == "#EXT-X-MAP":
             self._map(value)
+        elif tag == "#EXT-X-KEY" and not self._keyed:
+            self._keyed = _fields(value, tag, self.found).get("METHOD") != "NONE"
+            if self._keyed:
+                self.found.append(Deviation("encrypted", line[:80]))
 
     def _map(self, value: str) -> None:
-        fields = dict(attributes(value))
+        fields = _fields(value, "#EXT-X-MAP", self.found)
         if "URI" not in fields:
             raise PlaylistError("#EXT-X-MAP without URI")
-        self.map_uri = fields["URI"]
-        if "BYTERANGE" in fields:
-            self.map_range = self._range(fields["BYTERANGE"], self.map_uri)
+        uri, text = fields["URI"], fields.get("BYTERANGE", "")
+        part = self._range(text if "@" in text else f"{text}@0", uri) if text else None
+        if self.map_uri is None:
+            if self.segments:
+                self.found.append(Deviation("late-map", uri[:80]))
+            self.map_uri, self.map_range = uri, part
+        elif (self.map_uri, self.map_range) != (uri, part):
+            self.found.append(Deviation("several-maps", uri[:80]))
 
     def _segment(self, uri: str) -> None:
         if self._duration is None:
             raise PlaylistError(f"a URI without #EXTINF: {uri[:80]}")
         if len(self.segments) >= SEGMENTS_MAX_COUNT:
             raise PlaylistError(f"more than {SEGMENTS_MAX_COUNT} segments")
-        if self.target is not None and round(self._duration) > self.target:
+        if self.target is not None and _nearest(self._duration) > self.target:
             self.found.append(Deviation("longer-than-target", uri[:80]))
         part = self._range(self._range_text, uri) if self._range_text else None
         self.segments.append(Segment(uri, self._duration, part, self._title, self._discontinuity))
@@ -284,6 +312,40 @@ def attributes(text: str) -> Iterator[tuple[str, str]]:
         yield match[1], match[2].strip('"')
 
 
+def _fields(text: str, tag: str, found: list[Deviation]) -> dict[str, str]:
+    """Read an attribute list, and report what it holds beside well-formed attributes, and names that come twice."""
+    pairs = list(attributes(text))
+    if sum(len(match[0]) for match in _ATTRIBUTE.finditer(text)) != len(text) or len(dict(pairs)) != len(pairs):
+        found.append(Deviation("attribute-list", f"{tag}:{text}"[:80]))
+    return dict(pairs)
+
+
+def _line(text: str) -> str:
+    """Return the text if it can stand in one line."""
+    if _UNREADABLE.search(text):
+        raise PlaylistError(f"control characters cannot be written: {text[:80]!r}")
+    return text
+
+
+def _uri(text: str) -> str:
+    """Return the URI if a line of its own can hold it."""
+    if not text or text.startswith("#") or text != text.strip(_BLANK):
+        raise PlaylistError(f"not a URI that a playlist can hold: {text[:80]!r}")
+    return _line(text)
+
+
+def _quoted(text: str) -> str:
+    """Write a quoted-string (§4.2)."""
+    if '"' in text or not text:
+        raise PlaylistError(f"a quoted string cannot hold {text[:80]!r}")
+    return f'"{_line(text)}"'
+
+
+def _nearest(duration_s: float) -> int:
+    """Round as §4.3.3.1 does when it compares a duration with the target: to the nearest whole second."""
+    return math.floor(duration_s + 0.5)
+
+
 def _range_text(part: ByteRange) -> str:
     return f"{part.length_bytes}@{part.offset_bytes}"
 
@@ -295,6 +357,6 @@ def _whole(text: str, where: str) -> int:
 
 
 def _decimal(text: str, where: str) -> float:
-    if not re.fullmatch(r"\s*\d{1,9}(\.\d{0,12})?\s*", text):
+    if not re.fullmatch(r"[ \t]*[0-9]{1,9}(\.[0-9]{0,12})?[ \t]*", text):
         raise PlaylistError(f"{where}: not a decimal number: {text[:40]!r}")
     return float(text)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire.http_range import RANGES_MAX_COUNT, evaluate, http_date, part_end, part_head
+from wire.http_range import RANGES_MAX_COUNT, evaluate, http_date, http_moment, part_end, part_head
 
 ETAG = '"abc"'
 MODIFIED = datetime(2026, 11, 24, 4, 5, 6, 789, tzinfo=UTC)
@@ -117,6 +117,86 @@ def test_range_is_for_get_only_and_an_empty_file_has_none() -> None:
     assert ask("HEAD", Range="bytes=0-1").status == 200
     assert ask(length=0, Range="bytes=0-").status == 416
     assert ask(length=0).ranges == ()
+
+
+def test_the_last_bytes_of_an_empty_file_are_the_empty_file() -> None:
+    answer = ask(length=0, Range="bytes=-5")
+    assert (answer.status, answer.ranges) == (200, ())
+    assert ("Content-Length", "0") in answer.headers
+    assert ask(length=0, Range="bytes=-0").status == 416
+
+
+RANGED = list(itertools.product(["GET", "HEAD"], IF_MATCH, IF_NONE_MATCH, IF_MODIFIED, [None, ETAG, '"x"', SAME, AGO]))
+
+
+@pytest.mark.parametrize(("value", "status"), [("bytes=10-19", 206), ("bytes=5000-", 416), ("lines=1-2", 200)])
+def test_preconditions_come_before_ranges(value: str, status: int) -> None:
+    """§13.2.2, steps 5 and 6: a range counts only once every precondition has let the request through."""
+    wrong = []
+    for method, match, none, modified, if_range in RANGED:
+        names = ("If_Match", "If_None_Match", "If_Modified_Since", "If_Range")
+        given_ = zip(names, (match, none, modified, if_range), strict=True)
+        fields = {name: each for name, each in given_ if each is not None}
+        expected = by_the_text(method, match, None, none, modified)
+        if expected == 200 and method == "GET" and if_range in (None, ETAG, SAME):
+            expected = status
+        if ask(method, Range=value, **fields).status != expected:
+            wrong.append(fields)
+    assert not wrong
+    assert len(RANGED) >= 1000
+
+
+def test_a_caller_without_multipart_gets_one_range_or_all() -> None:
+    fields = {"Range": "bytes=0-1,5-6"}
+    answer = evaluate("GET", fields, etag=ETAG, last_modified=MODIFIED, length_bytes=LENGTH, ranges_max_count=1)
+    assert (answer.status, answer.ranges) == (200, ((0, LENGTH),))
+    fields = {"Range": "bytes=5-6"}
+    answer = evaluate("GET", fields, etag=ETAG, last_modified=MODIFIED, length_bytes=LENGTH, ranges_max_count=1)
+    assert (answer.status, answer.ranges) == (206, ((5, 7),))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),  # the three of §5.6.7
+        ("Sunday, 06-Nov-94 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sun Nov  6 08:49:37 1994", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sat, 31 Dec 2016 23:59:60 GMT", datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("Sun, 06 Nov 1994 08:49:37 +0100", None),
+        ("06 Nov 1994 08:49:37 GMT", None),
+        ("Sun, 31 Feb 2016 08:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 24:49:37 GMT", None),
+        ("Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT", None),
+        ("Sun, 06 Nov \u0661994 08:49:37 GMT", None),
+        ("", None),
+    ],
+)
+def test_dates(text: str, moment: datetime | None) -> None:
+    assert http_moment(text) == moment
+
+
+@pytest.mark.parametrize("field", ['"abc', 'abc"', "abc", 'w/"abc"', '"x" "abc"', '"abc"; q=1', '"abc", *', ""])
+def test_a_list_that_is_no_list_of_tags_matches_nothing(field: str) -> None:
+    assert ask(If_Match=field).status == 412
+    assert ask(If_None_Match=field).status == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        ("bytes=0-99999999999999999999999999", 206),
+        ("bytes=99999999999999999999999999-", 416),
+        ("bytes=\u0660-\u0669", 200),  # digits, but not those of the grammar
+        ("bytes=+1-2", 200),
+        ("bytes=1_0-20", 200),
+        ("bytes=0x1-2", 200),
+        ("bytes=1 -2", 200),
+        ("bytes:0-1", 200),
+        ("bytes=0-1;5-6", 200),
+    ],
+)
+def test_numbers_are_those_of_the_grammar(value: str, status: int) -> None:
+    assert ask(Range=value).status == status
 
 
 def test_multipart_pieces() -> None:

@@ -75,6 +75,68 @@ def test_reports_deviations() -> None:
     assert [d.code for d in found] == ["byte-order-mark", "longer-than-target", "vod-without-endlist"]
 
 
+@pytest.mark.parametrize(
+    ("tags", "code"),
+    [
+        ('#EXT-X-KEY:METHOD=AES-128,URI="k"', "encrypted"),
+        ('#EXT-X-MAP:URI="a"\n#EXT-X-MAP:URI="b"', "several-maps"),
+        ('#EXTINF:2,\nz.ts\n#EXT-X-MAP:URI="a"', "late-map"),
+        ('#EXT-X-MAP:URI="a", BYTERANGE="5@0"', "attribute-list"),
+        ('#EXT-X-MAP:URI="a",URI="a"', "attribute-list"),
+        (" #EXT-X-INDEPENDENT-SEGMENTS", "blanks"),
+        ("#EXTINF:2.5,\nz.ts", "longer-than-target"),  # rounds to 3, not to the even 2
+    ],
+)
+def test_reports(tags: str, code: str) -> None:
+    found = parse(f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n{tags}\n#EXTINF:2,\na.ts\n#EXT-X-ENDLIST\n").deviations
+    assert [d.code for d in found] == [code]
+
+
+@pytest.mark.parametrize(
+    "tags", ["#EXT-X-KEY:METHOD=NONE", '#EXT-X-MAP:URI="a"\n#EXT-X-MAP:URI="a"', "#EXT-X-NEWS:1", "# words", "\r"]
+)
+def test_does_not_report(tags: str) -> None:
+    assert not parse(f"#EXTM3U\r\n#EXT-X-TARGETDURATION:2\r\n{tags}\n#EXTINF:2,\r\na.ts\r\n").deviations
+
+
+def test_a_line_ends_where_rfc_8216_says_so_and_nowhere_else() -> None:
+    held = MediaPlaylist((Segment("a.ts", 2.0, title="滴灌\u2028第一课\u3000"),), 2)
+    assert parse(write_media(held)) == held
+
+
+def test_byte_ranges_follow_one_another_when_no_offset_is_given() -> None:
+    read = parse(
+        '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI="f",BYTERANGE="8"\n#EXTINF:2,\n#EXT-X-BYTERANGE:5@8\nf\n'
+        "#EXTINF:2,\n#EXT-X-BYTERANGE:7\nf\n"
+    )
+    assert isinstance(read, MediaPlaylist)
+    assert read.map_range == ByteRange(8, 0)
+    assert [s.byte_range for s in read.segments] == [ByteRange(5, 8), ByteRange(7, 13)]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        MediaPlaylist((Segment("a\n.ts", 1.0),), 2),
+        MediaPlaylist((Segment("", 1.0),), 2),
+        MediaPlaylist((Segment("#a", 1.0),), 2),
+        MediaPlaylist((Segment("a.ts", 1.0, title="x\r\ny"),), 2),
+        MediaPlaylist((Segment("a.ts", 2.5),), 2),
+        MediaPlaylist((Segment("a.ts", -1.0),), 2),
+        MediaPlaylist((), 2, map_uri='a"b'),
+    ],
+)
+def test_does_not_write_what_nobody_could_read(held: MediaPlaylist) -> None:
+    with pytest.raises(PlaylistError):
+        write_media(held)
+
+
+@pytest.mark.parametrize("held", [Variant("a b\n", 1), Variant("", 1), Variant("a", 1, codecs='avc1"')])
+def test_does_not_write_a_variant_that_nobody_could_read(held: Variant) -> None:
+    with pytest.raises(PlaylistError):
+        write_master(MasterPlaylist((held,)))
+
+
 uris = st.text(st.characters(codec="ascii", exclude_characters='"#\\', categories=("L", "N")), min_size=1, max_size=20)
 segments = st.builds(Segment, uris, st.integers(0, 10**7).map(lambda n: n / 1000))
 
@@ -83,6 +145,31 @@ segments = st.builds(Segment, uris, st.integers(0, 10**7).map(lambda n: n / 1000
 def test_what_is_written_reads_the_same(held: list[Segment], vod: bool, map_uri: str | None) -> None:
     playlist = MediaPlaylist(tuple(held), 10**5, vod=vod, map_uri=map_uri)
     assert parse(write_media(playlist)) == playlist
+
+
+variants = st.builds(
+    Variant,
+    uris,
+    st.integers(0, 10**9),
+    st.none() | st.integers(0, 10**9),
+    st.none() | st.just("avc1.4d401e,mp4a.40.2"),
+    st.none() | st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
+    st.none() | st.integers(1, 10**5).map(lambda n: n / 1000),
+)
+
+
+@given(st.lists(variants, min_size=1, max_size=5), st.booleans())
+def test_what_is_written_of_a_master_reads_the_same(held: list[Variant], independent: bool) -> None:
+    playlist = MasterPlaylist(tuple(held), independent=independent)
+    assert parse(write_master(playlist)) == playlist
+
+
+@pytest.mark.parametrize("name", ["ffmpeg_ts", "ffmpeg_fmp4_single_file", "ffmpeg_master"])
+def test_what_ffmpeg_wrote_and_we_write_again_says_the_same(name: str) -> None:
+    read = parse((VECTORS / f"{name}.m3u8").read_text())
+    assert not read.deviations
+    again = write_master(read) if isinstance(read, MasterPlaylist) else write_media(read)
+    assert parse(again) == read
 
 
 @given(st.text(max_size=300))
