@@ -80,6 +80,11 @@ class Server:
         self.ready = answer
         return self
 
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

@@ -75,10 +75,8 @@ class PagePlayer:
             weight += len(body)
             decode_picture(body, address)
             tally.pictures += 1
-            if tally.first_picture_at is None:
-                tally.first_picture_at = clock.monotonic()
-        if tally.first_picture_at is None:
-            tally.first_picture_at = clock.monotonic()
+        # A page is there when all of it is there: text and every picture.
+        tally.first_picture_at = clock.monotonic()
         tally.bytes = weight
         if weight > WEIGHT_MAX_BYTES:
             raise PlayError(
