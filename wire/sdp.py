@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 
 SDP_MAX_BYTES = 65536
 SDP_LINES_MAX = 1024
@@ -91,7 +92,7 @@ def parse(raw: bytes) -> Session:
         raise SdpError("a description begins with v=0")
     starts = [index for index, (kind, _) in enumerate(fields) if kind == "m"]
     head = fields[: starts[0] if starts else len(fields)]
-    media = tuple(_media(fields[a:b]) for a, b in zip(starts, [*starts[1:], len(fields)], strict=True))
+    media = tuple(_media(fields[a:b]) for a, b in pairwise([*starts, len(fields)]))
     odd += [
         f"no-{word}" for word, kind in (("origin", "o"), ("name", "s"), ("timing", "t")) if _first(head, kind) is None
     ]

@@ -40,6 +40,8 @@ class Pacer:
         """Send what is due now, for all."""
         now, unix_s = self._clock.monotonic(), self._clock.utc().timestamp()
         for sink, failed in tuple(self._playing.items()):
+            if sink not in self._playing:  # closed a moment ago, together with a sibling on its connection
+                continue
             try:
                 sink.pump(now, unix_s)
             except OSError:
