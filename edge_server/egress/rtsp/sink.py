@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ DATAGRAM_MAX_BYTES = 2048
 _DATAGRAMS_A_LOOK = 32
 
 
-class Sink:
+class Sink(ABC):
     """The common part: reads what is due from the leased file and hands it on."""
 
     def __init__(self, fd: int, stream: Stream, preamble: Callable[[int], bytes], ended: Callable[[], None]) -> None:
@@ -58,13 +59,13 @@ class Sink:
         if packet is not None:
             self.send_control(packet)
 
+    @abstractmethod
     def send(self, headers: tuple[bytes, ...] | list[bytes], data: memoryview) -> None:
         """Send consecutive packets: one header and up to 1316 bytes each."""
-        raise NotImplementedError
 
+    @abstractmethod
     def send_control(self, packet: bytes) -> None:
         """Send RTCP, where there is a way for it."""
-        raise NotImplementedError
 
     def heard(self) -> bool:
         """Tell whether the box has sent a sign of life beside the RTSP connection since last asked."""
