@@ -102,7 +102,7 @@ class HttpPort:
         taken = await read_request(request)
         dialect = dialect_for(taken.path, self.dialects)
         reply = dialect.reply(taken, self.state(taken)) if dialect else GONE
-        response = web.Response(status=reply.status, body=b"" if request.method == "HEAD" else reply.body)
+        response = web.Response(status=reply.status, body=reply.body)  # aiohttp leaves it out for HEAD
         response.headers["Content-Type"] = reply.media_type
         for name, value in reply.headers:
             response.headers.add(name, value)

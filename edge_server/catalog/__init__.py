@@ -46,9 +46,16 @@ class CatalogView:
     def _by_id(self) -> dict[str, Courseware]:
         return {item.item_id: item for item in self.catalogue.courseware}
 
+    @cached_property
+    def _by_column(self) -> dict[str, tuple[Courseware, ...]]:
+        found: dict[str, list[Courseware]] = {}
+        for item in self.catalogue.courseware:
+            found.setdefault(item.column_id, []).append(item)
+        return {column_id: tuple(items) for column_id, items in found.items()}
+
     def items_in(self, column_id: str) -> tuple[Courseware, ...]:
         """Items of one column, in catalogue order."""
-        return tuple(item for item in self.catalogue.courseware if item.column_id == column_id)
+        return self._by_column.get(column_id, ())
 
     def item(self, item_id: str) -> Courseware | None:
         """Return the item, or None when it is unknown or withdrawn."""

@@ -7,6 +7,7 @@ own are services (``runtime.service.Service``). Here is what HTTP egresses share
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,11 @@ from aiohttp import web
 from edge_server.catalog import CatalogView
 from edge_server.packager import Shelf
 from runtime.clock import Clock
-from wire.http_range import Answer, evaluate, part_end, part_head
+from wire.http_range import FIELDS, Answer, evaluate, part_end, part_head
 
 SERVER_BANNER = "EdgeServer"
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
-_BOUNDARY = "edge-part-8f3d0c5a7b21"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Slice:
     start: int
     length_bytes: int
     etag: str
-    """Strong validator, with quotes."""
+    """Strong validator, with quotes; at most 60 characters that a multipart boundary may have (RFC 2046 §5.1.1)."""
     modified: datetime
     media_type: str
     cache_control: str
@@ -66,6 +66,11 @@ def not_found() -> web.HTTPNotFound:
     return web.HTTPNotFound(text="没有这个课件，可能已下架 / no such lesson; it may have been withdrawn\n")
 
 
+def request_fields(request: web.Request) -> dict[str, str]:
+    """Gather what `evaluate` looks at; several lines of one field are one list (RFC 9110 §5.3)."""
+    return {name: ", ".join(request.headers.getall(name)) for name in FIELDS if name in request.headers}
+
+
 def moment(rfc3339: str) -> datetime:
     """Read ``issued_at`` of a courseware; the epoch when it is no date."""
     try:
@@ -77,14 +82,15 @@ def moment(rfc3339: str) -> datetime:
 async def send(request: web.Request, piece: Slice) -> web.StreamResponse:
     """Answer a GET or HEAD for a slice, ranges and preconditions included; the body goes by ``sendfile``.
 
-    The file is opened before anything is decided, so that neither a new snapshot nor a clean-up can cut a download.
+    The file stays open until the last byte, so that neither a new snapshot nor a clean-up can cut a download.
 
     Raises:
         web.HTTPNotFound: the file is gone.
+        OSError: the file cannot be read.
     """
     answer = evaluate(
         request.method,
-        request.headers,
+        request_fields(request),
         etag=piece.etag,
         last_modified=piece.modified,
         length_bytes=piece.length_bytes,
@@ -106,24 +112,47 @@ async def _answer(request: web.Request, piece: Slice, answer: Answer, source: Bi
     response.headers["Cache-Control"] = piece.cache_control
     parts: list[tuple[bytes, int, int]] = [(b"", start, stop) for start, stop in answer.ranges]
     tail = b""
+    boundary = f"part-{piece.etag.strip(chr(34))}"  # made from the content's hash: the content cannot hold it
     if answer.status in (200, 206):
         response.headers["Content-Type"] = piece.media_type
     if len(parts) > 1:
-        response.headers["Content-Type"] = f"multipart/byteranges; boundary={_BOUNDARY}"
+        response.headers["Content-Type"] = f"multipart/byteranges; boundary={boundary}"
         length = piece.length_bytes
-        parts = [(part_head(_BOUNDARY, piece.media_type, a, b, length), a, b) for _, a, b in parts]
-        tail = part_end(_BOUNDARY)
+        parts = [(part_head(boundary, piece.media_type, a, b, length), a, b) for _, a, b in parts]
+        tail = part_end(boundary)
         response.content_length = sum(len(head) + b - a for head, a, b in parts) + len(tail)
     await response.prepare(request)
     transport = request.transport
     if request.method == "HEAD" or transport is None:
         return response
-    loop = asyncio.get_running_loop()
     for head, start, stop in parts:
         if head:
             await response.write(head)
-        await loop.sendfile(transport, source, piece.start + start, stop - start)
+        if not await _send_bytes(transport, source, piece.start + start, stop - start):
+            return response
     if tail:
         await response.write(tail)
     await response.write_eof()
     return response
+
+
+async def _send_bytes(transport: asyncio.Transport, source: BinaryIO, offset_bytes: int, length_bytes: int) -> bool:
+    """Send one run of bytes; False when the client left or the port is being closed, which nobody needs to hear of.
+
+    Raises:
+        OSError: the file cannot be read to its end. The connection is cut, since the length was promised.
+    """
+    if transport.is_closing():
+        return False
+    try:
+        sent = await asyncio.get_running_loop().sendfile(transport, source, offset_bytes, length_bytes)
+    except OSError as error:
+        gone = transport.is_closing() or isinstance(error, ConnectionError)
+        transport.abort()
+        if gone:
+            return False
+        raise
+    if sent != length_bytes:
+        transport.abort()
+        raise OSError(errno.EIO, f"the file ended after {sent} of {length_bytes} bytes", source.name)
+    return True

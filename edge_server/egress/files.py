@@ -8,9 +8,13 @@ from aiohttp import web
 
 from domain.courseware import Asset, Courseware
 from edge_server.egress import REVALIDATE, EgressContext, Slice, etag_of, moment, not_found, send
+from edge_server.store import StoredFile
 
-_PAGE_POLICY = (("Content-Security-Policy", "default-src 'self' 'unsafe-inline'; script-src 'none'"),)
-"""Pages were cleaned when they were published; a browser is told so too."""
+_LESSON_POLICY = (
+    ("Content-Security-Policy", "default-src 'self' data: 'unsafe-inline'; script-src 'none'; object-src 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+"""Pages and pictures were cleaned when they were published; a browser is told so too (an SVG is a page as well)."""
 
 
 def routes(ctx: EgressContext) -> list[web.RouteDef]:
@@ -22,16 +26,7 @@ def routes(ctx: EgressContext) -> list[web.RouteDef]:
         stored = ctx.view().file(rendition.path) if rendition else None
         if item is None or stored is None:
             raise not_found()
-        piece = Slice(
-            file=stored.file,
-            start=0,
-            length_bytes=stored.length_bytes,
-            etag=etag_of(stored.sha256),
-            modified=moment(item.issued_at),
-            media_type="video/mp4",
-            cache_control=REVALIDATE,
-        )
-        return await send(request, piece)
+        return await send(request, _whole(item, stored, "video/mp4"))
 
     async def poster(request: web.Request) -> web.StreamResponse:
         item = ctx.view().item(request.match_info["item_id"])
@@ -42,24 +37,18 @@ def routes(ctx: EgressContext) -> list[web.RouteDef]:
         return await _asset(request, item, _asset_of(item, request.match_info["asset"]) if item else None)
 
     async def lesson_without_slash(request: web.Request) -> web.StreamResponse:
-        raise web.HTTPMovedPermanently(f"/lessons/{request.match_info['item_id']}/")
+        item = ctx.view().item(request.match_info["item_id"])
+        if item is None or item.page is None:
+            raise not_found()
+        raise web.HTTPMovedPermanently(f"/lessons/{item.item_id}/")
 
     async def _asset(request: web.Request, item: Courseware | None, asset: Asset | None) -> web.StreamResponse:
         stored = ctx.view().file(asset.path) if asset else None
         if item is None or asset is None or stored is None:
             raise not_found()
         is_page = asset is item.page
-        piece = Slice(
-            file=stored.file,
-            start=0,
-            length_bytes=stored.length_bytes,
-            etag=etag_of(stored.sha256),
-            modified=moment(item.issued_at),
-            media_type="text/html; charset=utf-8" if is_page else asset.media_type,
-            cache_control=REVALIDATE,
-            headers=_PAGE_POLICY if is_page else (),
-        )
-        return await send(request, piece)
+        media_type = "text/html; charset=utf-8" if is_page else asset.media_type
+        return await send(request, _whole(item, stored, media_type, _LESSON_POLICY))
 
     return [
         web.get("/media/{item_id}/{rendition}.mp4", progressive),
@@ -67,6 +56,19 @@ def routes(ctx: EgressContext) -> list[web.RouteDef]:
         web.get("/lessons/{item_id}", lesson_without_slash),
         web.get("/lessons/{item_id}/{asset:.*}", lesson),
     ]
+
+
+def _whole(item: Courseware, stored: StoredFile, media_type: str, headers: tuple[tuple[str, str], ...] = ()) -> Slice:
+    return Slice(
+        file=stored.file,
+        start=0,
+        length_bytes=stored.length_bytes,
+        etag=etag_of(stored.sha256),
+        modified=moment(item.issued_at),
+        media_type=media_type,
+        cache_control=REVALIDATE,
+        headers=headers,
+    )
 
 
 def _asset_of(item: Courseware, name: str) -> Asset | None:

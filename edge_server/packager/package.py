@@ -46,6 +46,12 @@ def folder_of(sha256: str, derived_root: Path) -> Path:
     return derived_root / sha256[:2] / sha256 / f"v{PACKAGER_VERSION}"
 
 
+def is_packaged(sha256: str, derived_root: Path) -> bool:
+    """Tell whether all four derived files are there, without reading them."""
+    folder = folder_of(sha256, derived_root)
+    return all((folder / name).is_file() for name in (_TS, _TS_INDEX, _FMP4, _FMP4_INDEX))
+
+
 def package(mp4: Path, sha256: str, derived_root: Path) -> Packaged:
     """Make the derived files unless they are there already; a crash leaves all or nothing.
 
@@ -75,7 +81,11 @@ def package(mp4: Path, sha256: str, derived_root: Path) -> Packaged:
     _fsync(draft)
     shutil.rmtree(folder, ignore_errors=True)  # only ever a damaged one: load() did not accept it
     draft.rename(folder)
-    _fsync(folder.parent)
+    for parent in (folder.parent, folder.parent.parent, derived_root):  # the folders above may be new as well
+        _fsync(parent)
+    for other in folder.parent.iterdir():  # made by another version of the packager, which is not coming back
+        if other != folder:
+            shutil.rmtree(other, ignore_errors=True)
     return load(mp4, sha256, derived_root)
 
 

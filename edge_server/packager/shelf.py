@@ -7,11 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from edge_server.catalog import CatalogView
-from edge_server.packager.package import NotPackaged, Packaged, load, package
+from edge_server.packager.package import NotPackaged, Packaged, PackagingFailed, is_packaged, load, package
 from edge_server.store import StoredFile
 
 LOADED_MAX_COUNT = 512
 """Indexes kept in memory; a 40-minute lesson's two indexes take some 300 kB."""
+
+
+_Mark = tuple[int, int] | None
 
 
 class Shelf:
@@ -20,43 +23,64 @@ class Shelf:
     def __init__(self, derived_root: Path) -> None:
         """``derived_root`` is the folder of derived files."""
         self._root = derived_root
-        self._loaded: OrderedDict[str, Packaged] = OrderedDict()
+        self._loaded: OrderedDict[str, tuple[_Mark, Packaged]] = OrderedDict()
+        self._sound: set[str] = set()
 
     def packaged(self, stored: StoredFile) -> Packaged:
-        """Return the rendition ready to play.
+        """Return the rendition ready to play; one ``stat`` once it was loaded.
 
         Raises:
             NotPackaged: it was not packaged yet, or its derived files were deleted or damaged.
         """
-        found = self._loaded.get(stored.sha256)
-        if found is None or not found.ts.exists():
+        mark, found = self._loaded.pop(stored.sha256, (None, None))
+        if found is None or mark is None or _mark(found) != mark:
+            # Never seen, gone, or made again by another process: maybe with another index.
             found = load(stored.file, stored.sha256, self._root)
-            self._loaded[stored.sha256] = found
-            while len(self._loaded) > LOADED_MAX_COUNT:
-                self._loaded.popitem(last=False)
-        self._loaded.move_to_end(stored.sha256)
+            mark = _mark(found)
+        self._loaded[stored.sha256] = mark, found
+        while len(self._loaded) > LOADED_MAX_COUNT:
+            self._loaded.popitem(last=False)
         return found
 
     def prepare(self, view: CatalogView, on_progress: Callable[[float], None]) -> int:
-        """Package every rendition of a snapshot that is not active yet; return how many were made.
+        """Package every rendition of a snapshot; return how many were made.
+
+        Cheap when nothing is missing: what was looked at once is only looked for afterwards. Call it before the
+        snapshot becomes active, and whenever derived files may have been deleted.
 
         Raises:
-            PackagingFailed: one cannot be packaged; the snapshot must not become active.
+            PackagingFailed: one is missing or cannot be packaged; the snapshot must not become active.
             OSError: the disk is full or broken.
         """
-        wanted = [
-            stored
-            for item in view.catalogue.courseware
-            for rendition in item.renditions
-            if (stored := view.file(rendition.path)) is not None
-        ]
+        wanted = []
+        for rendition in (each for item in view.catalogue.courseware for each in item.renditions):
+            if (found := view.file(rendition.path)) is None:
+                raise PackagingFailed(f"release {view.seq} lists {rendition.path} without holding it: publish again")
+            wanted.append(found)
         total, done, made = sum(stored.length_bytes for stored in wanted) or 1, 0, 0
         for stored in wanted:
-            try:
-                load(stored.file, stored.sha256, self._root)
-            except NotPackaged:
-                package(stored.file, stored.sha256, self._root)
-                made += 1
+            if stored.sha256 not in self._sound or not is_packaged(stored.sha256, self._root):
+                made += self._make(stored)
             done += stored.length_bytes
             on_progress(done / total)
         return made
+
+    def _make(self, stored: StoredFile) -> bool:
+        """Package one rendition unless its derived files are there and sound; tell whether it was packaged."""
+        try:
+            load(stored.file, stored.sha256, self._root)
+            made = False
+        except NotPackaged:
+            package(stored.file, stored.sha256, self._root)
+            made = True
+        self._sound.add(stored.sha256)
+        return made
+
+
+def _mark(packaged: Packaged) -> _Mark:
+    """Tell one making of the derived files from the next; None when they are gone."""
+    try:
+        state = packaged.ts.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns

@@ -10,9 +10,11 @@ from typing import Any
 import jinja2
 import msgspec
 
+from domain.courseware import CATALOGUE_PATH as CATALOGUE_FILE
 from domain.courseware import Courseware, MediaFamily
 from edge_server.catalog import CatalogView
 from edge_server.portal import PortalReply, PortalRequest, PortalState
+from wire.http_range import evaluate
 
 CATALOGUE_FORMAT = 1
 CATALOGUE_PATH = "/api/v1/catalogue"
@@ -42,40 +44,49 @@ class WebDialect:
         if request.path == CATALOGUE_PATH:
             return _catalogue(request, state.view)
         if request.path == "/healthz":
-            body = msgspec.json.encode({"ok": True, "seq": state.view.seq})
-            return PortalReply(200, body, _JSON, (("Cache-Control", "no-store"),))
+            return PortalReply(200, msgspec.json.encode({"ok": True, "seq": state.view.seq}), _JSON, _NEVER_KEPT)
         if request.path == "/":
             return self._home(state.view)
         if request.path.startswith("/watch/"):
             item = state.view.item(request.path.removeprefix("/watch/"))
             if item is not None and item.renditions:
                 return self._watch(item)
-        return PortalReply(404, self._render("missing.html"))
+        return PortalReply(404, self._render("missing.html"), headers=_PAGE)
 
     def _home(self, view: CatalogView) -> PortalReply:
         columns = [(column, [_card(item) for item in view.items_in(column.column_id)]) for column in view.columns]
-        return PortalReply(200, self._render("home.html", columns=columns, seq=view.seq), headers=_FRESH)
+        first = next((column.column_id for column, cards in columns if cards), None)
+        return PortalReply(200, self._render("home.html", columns=columns, first=first, view=view), headers=_PAGE)
 
     def _watch(self, item: Courseware) -> PortalReply:
         names = [name for name in RENDITION_FOR_NEW if item.rendition(name) is not None]
         sources = [f"/media/{item.item_id}/{name}.mp4" for name in names]
         return PortalReply(
-            200, self._render("watch.html", item=item, sources=sources, poster=_poster(item)), headers=_FRESH
+            200, self._render("watch.html", item=item, sources=sources, poster=_poster(item)), headers=_PAGE
         )
 
     def _render(self, template: str, **values: Any) -> bytes:
         return self._pages.get_template(template).render(values).encode()
 
 
-_FRESH = (("Cache-Control", "no-cache"),)
+_NEVER_KEPT = (("Cache-Control", "no-store"),)
+_PAGE = (
+    ("Cache-Control", "no-cache"),
+    ("Content-Security-Policy", "default-src 'self' data: 'unsafe-inline'; script-src 'none'; object-src 'none'"),
+    ("X-Content-Type-Options", "nosniff"),
+)
+"""These pages have no script, and a browser is told so: a title can never become one."""
 
 
 def _catalogue(request: PortalRequest, view: CatalogView) -> PortalReply:
-    """Write the JSON catalogue; its ETag is the snapshot's number, so that polling costs nothing."""
-    etag = f'"catalogue-{CATALOGUE_FORMAT}-{view.seq}"'
+    """Write the JSON catalogue; its ETag is the snapshot's number and the catalogue's hash: polling costs nothing."""
+    stored = view.file(CATALOGUE_FILE)
+    etag = f'"catalogue-{CATALOGUE_FORMAT}-{view.seq}-{stored.sha256[:16] if stored else 0}"'
     fields = (("ETag", etag), ("Cache-Control", "no-cache"), ("Access-Control-Allow-Origin", "*"))
-    if etag in request.headers.get("If-None-Match", ""):
-        return PortalReply(304, b"", _JSON, fields)
+    asked = {name: request.headers[name] for name in ("If-Match", "If-None-Match") if name in request.headers}
+    answer = evaluate(request.method, asked, etag=etag, last_modified=view.active.issued, length_bytes=0)
+    if answer.status != 200:
+        return PortalReply(answer.status, b"", _JSON, fields)
     columns = [
         {"id": column.column_id, "title": column.title, "items": [_entry(i) for i in view.items_in(column.column_id)]}
         for column in view.columns
@@ -97,7 +108,9 @@ def _entry(item: Courseware) -> dict[str, Any]:
     }
     if item.family is MediaFamily.PICTURE_TEXT:
         return {**entry, "page": f"/lessons/{item.item_id}/"}
-    best = next(name for name in RENDITION_FOR_NEW if item.rendition(name) is not None)
+    best = next((name for name in RENDITION_FOR_NEW if item.rendition(name) is not None), None)
+    if best is None:
+        return {**entry, "play": {}}  # listed on every box, playable on none: better than no catalogue at all
     play = {
         "progressive": f"/media/{item.item_id}/{best}.mp4",
         "hls_fmp4": f"/hls/{item.item_id}/fmp4/master.m3u8",
@@ -108,10 +121,16 @@ def _entry(item: Courseware) -> dict[str, Any]:
 
 def _card(item: Courseware) -> dict[str, Any]:
     if item.family is MediaFamily.PICTURE_TEXT:
-        return {"title": item.title, "href": f"/lessons/{item.item_id}/", "poster": None, "kind": "图文 Page"}
-    minutes, seconds = divmod(round(item.duration_s), 60)
-    kind = f"视频 Video {minutes}:{seconds:02d}"
-    return {"title": item.title, "href": f"/watch/{item.item_id}", "poster": _poster(item), "kind": kind}
+        return {"title": item.title, "href": f"/lessons/{item.item_id}/", "poster": _poster(item), "length": None}
+    length = _length(item.duration_s)
+    return {"title": item.title, "href": f"/watch/{item.item_id}", "poster": _poster(item), "length": length}
+
+
+def _length(duration_s: float) -> str:
+    """Write a duration as people do: 4:05, 1:04:05."""
+    minutes, seconds = divmod(round(duration_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
 
 
 def _poster(item: Courseware) -> str | None:
