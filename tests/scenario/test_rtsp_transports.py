@@ -34,12 +34,23 @@ def box(served: Served) -> Iterator[Box]:
     found.socket.close()
 
 
+OPEN: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def closing() -> Iterator[None]:
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 class Box:
     """One RTSP connection; text in, text out; ``$`` frames are put aside."""
 
     def __init__(self, served: Served) -> None:
         self.url = f"rtsp://127.0.0.1:{served.rtsp_port}/vod/{served.video}.mpg"
         self.socket = socket.create_connection(("127.0.0.1", served.rtsp_port), timeout=10)
+        OPEN.append(self.socket)
         self.buffer, self.frames, self.cseq, self.notices = b"", [], 0, []
 
     def ask(self, method: str, *lines: str, url: str = "") -> tuple[int, str]:

@@ -69,6 +69,7 @@ class Connection:
         self._reader, self._writer, self._counters = reader, writer, counters
         self._sinks: dict[str, Sink] = {}
         self._over = False
+        self._looked_at = clock.monotonic()
         self._peer: str = writer.get_extra_info("peername")[0]
         self._local: str = writer.get_extra_info("sockname")[0]
 
@@ -78,12 +79,12 @@ class Connection:
         try:
             while not self._over:
                 data = await self._read()
-                if data is None:
-                    self._look_around()
-                elif data:
+                if data:
                     self._take(messages, data)
-                else:
+                elif data is not None:
                     self._tell(Lost())
+                if data is None or self._clock.monotonic() - self._looked_at >= LOOK_S:
+                    self._look_around()  # also while a talkative peer leaves no pause
             await self._flush()
         finally:
             for session_id in tuple(self._sinks):
@@ -120,7 +121,7 @@ class Connection:
             self._tell(Lost())
 
     def _look_around(self) -> None:
-        now = self._clock.monotonic()
+        self._looked_at = now = self._clock.monotonic()
         for session_id, sink in tuple(self._sinks.items()):
             if sink.heard():
                 self._tell(Heard(session_id))

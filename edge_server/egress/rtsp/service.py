@@ -49,10 +49,12 @@ class RtspService:
         """
         self.host, self.port = host, port
         self.counters: Counter[str] = Counter()
-        self.viewings = viewings or Viewings()
+        self.viewings = Viewings() if viewings is None else viewings  # an empty table is false
         self._ctx, self._draw = ctx, draw
         self._rules = rules or Rules(banner="EdgeServer")
-        self._connections_max = connections_max_count or 2 * self.viewings.max_count + 16
+        self._connections_max = (
+            2 * self.viewings.max_count + 16 if connections_max_count is None else connections_max_count
+        )
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 

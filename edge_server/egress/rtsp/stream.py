@@ -107,17 +107,20 @@ class Stream:
         """Take the packets that are due; None when there are none. Advances position and numbers."""
         if not self.playing or self.offset_bytes >= self._stop_bytes:
             return None
-        line = self.timeline
-        behind = now + LEAD_S - self._media_zero - line.time_at(self.offset_bytes)
+        line, begin = self.timeline, self.offset_bytes
+        # Measured at the end of the next packet: a pause inside the stream is no lateness of ours.
+        behind = now + LEAD_S - self._media_zero - line.time_at(min(begin + PAYLOAD_MAX_BYTES, self._stop_bytes))
         if behind > SLIP_S:
             self._media_zero += behind - LEAD_S
             self.slips += 1
         limit = line.offset_at(now + LEAD_S - self._media_zero)
-        begin = self.offset_bytes
         if limit >= self._stop_bytes:
             stop = self._stop_bytes
         else:
             stop = begin + (limit - begin) // PAYLOAD_MAX_BYTES * PAYLOAD_MAX_BYTES
+            if stop <= begin and line.time_at(begin) <= now - self._media_zero:
+                # A thin stream (a still picture): rather a short packet than a late one.
+                stop = begin + (limit - begin) // TS_BYTES * TS_BYTES
         if stop <= begin:
             return None
         offsets = list(range(begin, stop, PAYLOAD_MAX_BYTES))
