@@ -1,0 +1,341 @@
+"""The RTSP port itself: limits, vanished and greedy peers, give-backs, politeness; and strangers that seek.
+
+The service runs inside the test on a free port, with a real lesson, packaged by the edge's own packager.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import socket
+import struct
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from domain.courseware import CATALOGUE_PATH, Catalogue, Courseware, ItemClass, MediaFamily, Rendition, encode_catalogue
+from edge_server.catalog import CatalogView
+from edge_server.egress import EgressContext
+from edge_server.egress.rtsp import RtspService
+from edge_server.packager import Shelf, package
+from edge_server.sessions.viewing import Viewings
+from edge_server.store import ActiveSnapshot, StoredFile
+from fixtures.lessons import make_counted_lesson
+from runtime.clock import SystemClock
+from runtime.service import running
+from wire.mpegts_meter import ContinuityMeter
+
+pytestmark = pytest.mark.timeout(90)
+FRAMES = 130
+SECONDS = FRAMES / 25
+
+
+@dataclass
+class Edge:
+    view: CatalogView
+    shelf: Shelf
+    ts: Path
+
+    def context(self) -> EgressContext:
+        return EgressContext(lambda: self.view, self.shelf, SystemClock())
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Edge:
+    root = tmp_path_factory.mktemp("rtsp")
+    mp4 = root / "R12.mp4"
+    make_counted_lesson(mp4, frames=FRAMES, title="安全用电", seed=3, size=(320, 240))
+    raw = mp4.read_bytes()
+    sha256, name = hashlib.sha256(raw).hexdigest(), "courseware/7/R12.mp4"
+    packaged = package(mp4, sha256, root / "derived")
+    rendition = Rendition(
+        name="R12",
+        path=name,
+        sha256=sha256,
+        length_bytes=len(raw),
+        duration_s=SECONDS,
+        width=320,
+        height=240,
+        display_width=320,
+        frame_rate=25.0,
+        frames=FRAMES,
+        video_codec="avc1.64000d",
+        audio_codec="mp4a.40.2",
+        peak_bps=1_000_000,
+        average_bps=500_000,
+    )
+    item = Courseware(
+        item_id="7",
+        title="安全用电",
+        item_class=ItemClass.EDUCATION,
+        column_id="1",
+        family=MediaFamily.VIDEO,
+        issued_at="2026-11-24T00:00:00Z",
+        duration_s=SECONDS,
+        renditions=(rendition,),
+    )
+    catalogue = root / "catalogue.json"
+    catalogue.write_bytes(encode_catalogue(Catalogue(courseware=(item,))))
+    files = {
+        name: StoredFile(name, sha256, len(raw), mp4),
+        CATALOGUE_PATH: StoredFile(CATALOGUE_PATH, "0" * 64, catalogue.stat().st_size, catalogue),
+    }
+    active = ActiveSnapshot(1, "library", datetime(2026, 11, 24, tzinfo=UTC), files)
+    return Edge(CatalogView(active), Shelf(root / "derived"), packaged.ts)
+
+
+@asynccontextmanager
+async def serving(lesson: Edge, *, places: int = 8, connections: int | None = None) -> AsyncIterator[RtspService]:
+    viewings = Viewings(max_count=places)
+    service = RtspService("127.0.0.1", 0, lesson.context(), viewings=viewings, connections_max_count=connections)
+    async with running(service, grace=5.0):
+        yield service
+    assert service.counters["connections failed"] == 0
+    assert len(service.viewings) == 0, "draining gives every place back"
+
+
+class Box:
+    """A box by hand: text in, text out; nothing of ours is used."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
+        self.reader, self.writer = reader, writer
+        self.url = f"rtsp://127.0.0.1:{port}/vod/7.mpg"
+        self.cseq, self.session = 0, ""
+        self.media: list[bytes] = []
+        self.control: list[bytes] = []
+        self.notices: list[str] = []
+
+    async def message(self) -> str:
+        while True:
+            first = await self.reader.readexactly(1)
+            if first == b"$":
+                channel, length = struct.unpack(">BH", await self.reader.readexactly(3))
+                (self.control if channel % 2 else self.media).append(await self.reader.readexactly(length))
+                continue
+            text = (first + await self.reader.readuntil(b"\r\n\r\n")).decode()
+            size = re.search(r"(?i)content-length: *(\d+)", text)
+            text += (await self.reader.readexactly(int(size[1]) if size else 0)).decode()
+            if text.startswith("ANNOUNCE"):
+                self.notices.append(re.search(r"x-notice: (\d+)", text)[1])  # type: ignore[index]
+            return text
+
+    async def ask(self, method: str, *lines: str, url: str = "") -> str:
+        self.cseq += 1
+        head = [f"{method} {url or self.url} RTSP/1.0", f"CSeq: {self.cseq}", *lines]
+        head += [f"Session: {self.session}"] if self.session else []
+        self.writer.write(("\r\n".join(head) + "\r\n\r\n").encode())
+        while not (answer := await self.message()).startswith("RTSP/1.0"):
+            pass
+        return answer
+
+    async def setup(self, transport: str = "MP2T/TCP;unicast;interleaved=0-1") -> str:
+        answer = await self.ask("SETUP", f"Transport: {transport}", url=self.url + "/trackID=1")
+        found = re.search(r"Session: ([^;\r]+)", answer)
+        self.session = found[1] if found else ""
+        return answer
+
+    async def gone(self) -> bool:
+        async with asyncio.timeout(10):
+            while True:
+                try:
+                    await self.message()
+                except (asyncio.IncompleteReadError, ConnectionError):
+                    return True
+
+
+@asynccontextmanager
+async def box(service: RtspService) -> AsyncIterator[Box]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    try:
+        yield Box(reader, writer, service.port)
+    finally:
+        writer.transport.abort()
+
+
+async def until(true: object, what: str) -> None:
+    """Wait for something that must come; only its never coming fails."""
+    clock = SystemClock()
+    for _ in range(500):
+        if true():  # type: ignore[operator]
+            return
+        await clock.sleep_until(clock.monotonic() + 0.02)
+    raise AssertionError(what)
+
+
+def leases(ts: Path) -> int:
+    """How often this process has the media file open."""
+    return sum(1 for each in Path("/proc/self/fd").iterdir() if each.is_symlink() and _target(each) == str(ts))
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except OSError:
+        return ""
+
+
+@contextmanager
+def udp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    for _ in range(50):
+        data, control = socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)
+        data.bind(("127.0.0.1", 0))
+        try:
+            control.bind(("127.0.0.1", data.getsockname()[1] + 1))
+        except OSError:
+            data.close()
+            control.close()
+            continue
+        with data, control:
+            data.setblocking(False)
+            control.setblocking(False)
+            yield data, control
+        return
+    raise AssertionError("no free pair of ports")
+
+
+async def test_the_configured_number_of_places_holds_and_is_told_in_words(lesson: Edge) -> None:
+    async with serving(lesson, places=1) as service, box(service) as first, box(service) as second:
+        assert " 200 " in await first.setup()
+        answer = await second.setup()
+        assert answer.startswith("RTSP/1.0 453 ") and "人数已满" in answer
+        assert " 200 " in await first.ask("TEARDOWN")
+        assert " 200 " in await second.setup()
+
+
+async def test_connections_are_limited_and_the_next_one_is_served_after_one_left(lesson: Edge) -> None:
+    async with serving(lesson, connections=1) as service:
+        async with box(service) as first:
+            assert " 200 " in await first.ask("OPTIONS")
+            async with box(service) as second:
+                assert await second.gone()
+            assert service.counters["connections refused"] == 1
+        async with box(service) as third:
+            await until(lambda: not service._connections, "the first connection is given back")
+            assert third is not None
+        async with box(service) as fourth:
+            assert " 200 " in await fourth.ask("OPTIONS")
+
+
+async def test_a_box_that_vanishes_gives_back_place_and_lease(lesson: Edge) -> None:
+    async with serving(lesson) as service:
+        assert leases(lesson.ts) == 0
+        async with box(service) as one:
+            await one.setup()
+            await one.ask("PLAY")
+            await until(lambda: leases(lesson.ts) == 1, "playing holds the file open")
+        await until(lambda: len(service.viewings) == 0, "the place is given back")
+        await until(lambda: leases(lesson.ts) == 0, "so is the lease")
+
+
+async def test_nonsense_is_answered_400_and_the_others_play_on(lesson: Edge) -> None:
+    async with serving(lesson) as service, box(service) as good, box(service) as bad:
+        await good.setup()
+        await good.ask("PLAY")
+        bad.writer.write(b"GET / HTTP/1.1\r\nHost: edge\r\n\r\n")
+        assert (await bad.message()).startswith("RTSP/1.0 400 ")
+        assert await bad.gone()
+        before = len(good.media)
+        await good.ask("GET_PARAMETER")
+        while len(good.media) <= before:
+            await good.ask("GET_PARAMETER")
+
+
+async def test_draining_says_2103_and_closes(lesson: Edge) -> None:
+    async with serving(lesson) as service, box(service) as one:
+        await one.setup("MP2T/RTP/TCP;unicast;interleaved=0-1")
+        await one.ask("PLAY")
+        await service.drain()
+        assert await one.gone()
+        assert one.notices == ["2103"]
+        assert struct.unpack(">BB", one.control[-1][-8:-6])[1] == 203, "BYE"
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", service.port)
+
+
+async def test_a_reader_that_does_not_read_costs_a_bounded_queue(lesson: Edge) -> None:
+    async with serving(lesson) as service, box(service) as one:
+        await one.setup()
+        one.writer.write(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n" * 200_000)
+        await until(lambda: len(service.viewings) == 0 or not service._connections, "it is given up")
+
+
+async def test_a_seek_is_marked_so_that_no_counter_jumps_illegally(lesson: Edge) -> None:
+    async with serving(lesson) as service, box(service) as one:
+        await one.setup()
+        await one.ask("PLAY", "Range: npt=0-")
+        while sum(map(len, one.media)) < 188 * 70:
+            await one.ask("GET_PARAMETER")
+        assert "Range: npt=4.000-" in await one.ask("PLAY", "Range: npt=4.5-")
+        while not one.notices:
+            await one.message()
+        meter = ContinuityMeter()
+        for each in one.media:
+            meter.feed(each)
+        assert meter.continuity_errors == 0 and meter.sync_errors == 0 and meter.discontinuities >= 2
+        whole = lesson.ts.read_bytes()
+        assert whole.endswith(b"".join(one.media)[-188 * 70 :])
+
+
+async def test_datagrams_reports_and_bye_over_udp(lesson: Edge) -> None:
+    with udp_pair() as (data, control):
+        port = data.getsockname()[1]
+        async with serving(lesson) as service, box(service) as one:
+            answer = await one.setup(f"MP2T/RTP/UDP;unicast;client_port={port}-{port + 1}")
+            server = re.search(r"server_port=(\d+)-(\d+)", answer)
+            assert server is not None and int(server[1]) % 2 == 0 and int(server[2]) == int(server[1]) + 1
+            await one.ask("PLAY", "Range: npt=4-")
+            loop = asyncio.get_running_loop()
+            first, origin = await loop.sock_recvfrom(data, 2048)
+            assert origin == ("127.0.0.1", int(server[1])) and first[1] & 0x7F == 33 and (len(first) - 12) % 188 == 0
+            report, origin = await loop.sock_recvfrom(control, 2048)
+            assert origin == ("127.0.0.1", int(server[2])) and report[1] == 200
+            seen = next(iter(service.viewings)).last_seen_s
+            control.sendto(bytes.fromhex("80c9000100000001"), origin)
+            await until(lambda: next(iter(service.viewings)).last_seen_s > seen, "RTCP is a sign of life")
+            while not one.notices:
+                await one.message()
+            last = report
+            async with asyncio.timeout(5):
+                while last[-7] != 203:
+                    last = await loop.sock_recv(control, 2048)
+
+
+async def stranger(*command: str) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(60):
+            out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.mark.stranger("ffmpeg")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_ffmpeg_seeks_and_gets_every_frame_from_there(lesson: Edge, transport: str) -> None:
+    async with serving(lesson) as service:
+        url = f"rtsp://127.0.0.1:{service.port}/vod/7.mpg"
+        quiet = ("ffmpeg", "-v", "warning", "-xerror", "-rtsp_transport", transport, "-noaccurate_seek", "-ss", "2")
+        code, out, err = await stranger(*quiet, "-i", url, "-map", "0:v:0", "-f", "framemd5", "-")
+        assert code == 0 and not err, err
+        frames = [line for line in out.splitlines() if line and not line.startswith("#")]
+        assert len(frames) == FRAMES - 50, "from the key frame at 2 s to the end"
+
+
+@pytest.mark.stranger("gst-launch-1.0")
+async def test_playbin_plays_to_the_end(lesson: Edge) -> None:
+    async with serving(lesson) as service:
+        url = f"rtsp://127.0.0.1:{service.port}/vod/7.mpg"
+        sinks = ("video-sink=fakesink", "audio-sink=fakesink")
+        code, out, err = await stranger("gst-launch-1.0", "-q", "playbin3", f"uri={url}", *sinks)
+        assert code == 0, out + err
+        assert service.counters["refused 454"] == 0
