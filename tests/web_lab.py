@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from aiohttp import web
+
 from domain.courseware import (
     CATALOGUE_PATH,
     Asset,
@@ -154,15 +156,15 @@ def build(root: Path) -> Lab:
 
 
 @asynccontextmanager
-async def serving(lab: Lab) -> AsyncIterator[int]:
-    """Serve the lab's view on a free port."""
+async def serving(lab: Lab, *more: web.RouteDef) -> AsyncIterator[int]:
+    """Serve the lab's view, and what a test adds, on a free port."""
     logins = Logins(lambda _: None)
     ctx = EgressContext(lambda: lab.view, lab.shelf, FakeClock(datetime(2026, 11, 25, tzinfo=UTC)))
 
     def state(request: PortalRequest) -> PortalState:
         return PortalState(lab.view, logins, "127.0.0.1:8554", datetime(2026, 11, 25, tzinfo=UTC), 0.0)
 
-    port = HttpPort("127.0.0.1", 0, [*files.routes(ctx), *hls.routes(ctx)], (DIALECT,), state, 1.0)
+    port = HttpPort("127.0.0.1", 0, [*more, *files.routes(ctx), *hls.routes(ctx)], (DIALECT,), state, 1.0)
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(port.run(ready.set))
