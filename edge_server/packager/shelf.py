@@ -42,11 +42,11 @@ class Shelf:
             self._loaded.popitem(last=False)
         return found
 
-    def prepare(self, view: CatalogView, on_progress: Callable[[float], None]) -> int:
+    def prepare(self, view: CatalogView, on_progress: Callable[[float], None], *, active: bool = False) -> int:
         """Package every rendition of a snapshot; return how many were made.
 
-        Cheap when nothing is missing: what was looked at once is only looked for afterwards. Call it before the
-        snapshot becomes active, and whenever derived files may have been deleted.
+        Before a snapshot becomes active all its indexes are read once. Of one that is ``active`` already, only what
+        was deleted since, or made by another version, is made again; that costs a few ``stat`` a rendition.
 
         Raises:
             PackagingFailed: one is missing or cannot be packaged; the snapshot must not become active.
@@ -59,7 +59,8 @@ class Shelf:
             wanted.append(found)
         total, done, made = sum(stored.length_bytes for stored in wanted) or 1, 0, 0
         for stored in wanted:
-            if stored.sha256 not in self._sound or not is_packaged(stored.sha256, self._root):
+            known = active or stored.sha256 in self._sound
+            if not (known and is_packaged(stored.sha256, self._root)):
                 made += self._make(stored)
             done += stored.length_bytes
             on_progress(done / total)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
 
 from edge_server.catalog import CatalogView
@@ -69,11 +70,12 @@ async def pull(
         pulled = await client.pull(channel, now=now, on_progress=lambda step: on_progress("fetch", _fraction(step)))
         active = store.active()
         snapshot = pulled.snapshot
-        packaged = freed = 0
+        freed = 0
         stale = active is None or (active.seq, active.channel) != (snapshot.seq, snapshot.channel)
+        view = CatalogView(store.resolve(snapshot))
+        prepare = partial(shelf.prepare, view, lambda done: on_progress("package", done), active=not stale)
+        packaged = await asyncio.to_thread(prepare)  # also mends what was deleted since the last release
         if stale:
-            view = CatalogView(store.resolve(snapshot))
-            packaged = await asyncio.to_thread(shelf.prepare, view, lambda done: on_progress("package", done))
             await in_thread(changes.activate, snapshot)
             freed = await in_thread(changes.collect)
     return PullReport(

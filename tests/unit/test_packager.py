@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import os
 import shutil
@@ -16,6 +17,7 @@ from edge_server.packager import shelf as shelf_module
 from edge_server.packager.package import folder_of
 from edge_server.store import StoredFile
 from tests import web_lab
+from tests.sync_lab import Lab
 from tests.unit.test_ts_mux import make_lesson
 
 MODULE = importlib.import_module("edge_server.packager.package")  # the package gives this name to the function
@@ -264,3 +266,15 @@ def test_prepare_refuses_a_release_that_does_not_hold_what_it_lists(mp4: Path, t
     view.active.files.pop("courseware/10000001/R12.mp4")  # type: ignore[attr-defined]
     with pytest.raises(PackagingFailed, match=r"release 7 lists courseware/10000001/R12\.mp4"):
         Shelf(tmp_path / "derived").prepare(view, lambda _: None)
+
+
+async def test_a_sync_with_nothing_new_mends_what_was_deleted(mp4: Path, tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    view = view_with(tmp_path, {"R12": await asyncio.to_thread(mp4.read_bytes)})
+    lab.publish({path: each.file for path, each in view.active.files.items()})
+    assert (await lab.sync()).packaged == 1
+    again = await lab.sync()
+    assert (again.changed, again.packaged) == (False, 0)
+    shutil.rmtree(lab.store.derived_root / view.active.files["courseware/10000001/R12.mp4"].sha256[:2])
+    mended = await lab.sync()
+    assert (mended.changed, mended.packaged) == (False, 1)
