@@ -69,6 +69,7 @@ class PublishedFiles:
             etag=f'"{status.st_mtime_ns:x}-{status.st_size:x}"',
             last_modified=datetime.fromtimestamp(int(status.st_mtime), UTC),
             length_bytes=status.st_size,
+            ranges_max_count=1,  # several parts would need multipart/byteranges, and no edge asks for them
         )
         response = web.StreamResponse(status=answer.status)
         response.headers.update(answer.headers)
