@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import re
 import threading
 from collections.abc import Coroutine, Iterator
 from datetime import datetime
@@ -36,6 +37,8 @@ from sync.trust import (
 )
 
 _METADATA_BASE = "metadata/"
+_ODD_SIGNATURE = re.compile(rb'"sig":\s*"[0-9a-f]*[^0-9a-f"]')
+"""A signature whose letters changed case still verifies; publishers write lower case, so somebody touched it."""
 
 
 async def trusted_target(
@@ -116,7 +119,7 @@ class _Bridge(FetcherInterface):
         """Fetch with the limit of the role, not of the largest role."""
         job = self._source.fetch(url, limit_bytes=max_length, received=self._received)
         try:
-            return self._hand_over(job).result()
+            data = self._hand_over(job).result()
         except Missing as error:
             raise DownloadHTTPError(str(error), 404) from error
         except TooLong as error:
@@ -125,6 +128,9 @@ class _Bridge(FetcherInterface):
             raise RepositoryError(str(error)) from error
         except (SyncError, concurrent.futures.CancelledError) as error:
             raise DownloadError(str(error)) from error
+        if _ODD_SIGNATURE.search(data):
+            raise RepositoryError(f"{url}: a signature is not written in lower-case hexadecimal")
+        return data
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         return iter([self.download_bytes(url, TARGETS_MAX_BYTES)])

@@ -106,3 +106,18 @@ async def test_metadata_that_has_run_out_is_refused_but_serving_goes_on(releases
     with pytest.raises(Untrusted) as caught:
         await sync_from(published, edge, anchor, LATER + timedelta(days=30))
     assert caught.value.reason == "freeze" and served(edge) == before
+
+
+async def test_the_case_of_a_signature_is_not_free(releases: tuple[Path, Path, bytes]) -> None:
+    published, edge, anchor = releases
+    before = served(edge)
+    for name in ("timestamp.json", "3.snapshot.json", "3.targets.json"):
+        file = published / "metadata" / name
+        clean = file.read_bytes()
+        start = clean.index(b'"sig"') + 5
+        letter = next(i for i in range(clean.index(b'"', start) + 1, len(clean)) if clean[i] in b"abcdef")
+        file.write_bytes(clean[:letter] + clean[letter : letter + 1].upper() + clean[letter + 1 :])
+        with pytest.raises(Untrusted):
+            await sync_from(published, edge, anchor)
+        assert served(edge) == before, name
+        file.write_bytes(clean)
