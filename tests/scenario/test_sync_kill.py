@@ -96,11 +96,11 @@ def victims() -> Iterator[Victims]:
     victims.end()
 
 
-def moments(total: int) -> list[int]:
-    """KILLS different moments: the first and last operations, and others drawn with a fixed seed."""
-    assert total > KILLS
-    inner = random.Random(20260301).sample(range(2, total), KILLS - 2)
-    return sorted([1, *inner, total])
+def moments(total: int, last: int) -> list[int]:
+    """KILLS different moments: each of the ``last`` operations, the first, and others drawn with a fixed seed."""
+    assert total > KILLS > last
+    inner = random.Random(20260301).sample(range(2, total - last + 1), KILLS - last - 1)
+    return sorted([1, *inner, *range(total - last + 1, total + 1)])
 
 
 def copy(source: Path, target: Path) -> Path:
@@ -121,7 +121,7 @@ async def test_pull_killed_at_twenty_moments(tmp_path: Path, victims: Victims) -
     whole = victims.run("pull", copy(first.root, tmp_path / "kill-whole"))
     assert served(tmp_path / "kill-whole" / "edge") == (2, NEW)
     outcomes = []
-    for kill_at in moments(whole["seen"]):
+    for kill_at in moments(whole["seen"], last=8):
         root = copy(first.root, tmp_path / f"kill-{kill_at}")
         assert victims.run("pull", root, kill_at)["status"] == -9
         seq, files = served(root / "edge")
@@ -153,7 +153,7 @@ async def test_publisher_killed_at_twenty_moments(tmp_path: Path, victims: Victi
     first = await prepared(tmp_path / "kill-first")
     whole = victims.run("publish", copy(first.root, tmp_path / "kill-whole"))
     outcomes = []
-    for kill_at in moments(whole["seen"]):
+    for kill_at in moments(whole["seen"], last=14):
         root = copy(first.root, tmp_path / f"kill-{kill_at}")
         assert victims.run("publish", root, kill_at)["status"] == -9
         fresh = Lab(tmp_path / "fresh", type(first.publisher).open(root / "central"))  # an edge that was never here

@@ -154,7 +154,9 @@ async def fail(request: web.Request, file: Path) -> web.StreamResponse:
 
 
 async def redirect(request: web.Request, file: Path) -> web.StreamResponse:
-    raise web.HTTPFound("/elsewhere")
+    if request.query:
+        return web.Response(body=content(file))
+    raise web.HTTPFound(f"/{request.path.lstrip('/')}?again=1")
 
 
 async def vanish(request: web.Request, file: Path) -> web.StreamResponse:
