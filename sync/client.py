@@ -99,12 +99,20 @@ class Client:
         self._disk_bytes_per_byte = disk_bytes_per_byte
         self._spare_bytes = spare_bytes
 
-    async def pull(self, channel: str, *, now: datetime, on_progress: Callable[[Progress], None] = _ignore) -> Pulled:
+    async def pull(
+        self,
+        channel: str,
+        *,
+        now: datetime,
+        on_progress: Callable[[Progress], None] = _ignore,
+        make_room: Callable[[Snapshot], object] | None = None,
+    ) -> Pulled:
         """Fetch and verify what is missing of the channel's newest snapshot.
 
         ``now`` judges expiry; should it be earlier than the newest release that was seen here, that release's time is
         taken instead, so that a clock that was set back does not stretch freshness. What was fetched stays when this
-        fails or is cancelled, and is not fetched again.
+        fails or is cancelled, and is not fetched again. ``make_room`` is called (in a thread) when space is short;
+        it may remove whatever the snapshot it is given does not name.
 
         Raises:
             Untrusted: see its reasons. Nothing that is served was changed.
@@ -132,20 +140,22 @@ class Client:
             new_head = await run.head(path, target, channel)
             snapshot = await run.snapshot(new_head)
             todo = await asyncio.to_thread(plan, snapshot, self._objects.has)
-            await asyncio.to_thread(self._check_space, todo)
+            if self._shortage(todo) and make_room is not None:
+                await in_thread(make_room, snapshot)
+            if shortage := self._shortage(todo):
+                raise shortage
             await run.objects(todo)
             return Pulled(snapshot, run.changed or bool(todo.wanted), meter.body_bytes, meter.requests)
         finally:
             await self._source.close()
 
-    def _check_space(self, todo: Plan) -> None:
+    def _shortage(self, todo: Plan) -> NoSpace | None:
         free = self._objects.free_bytes()
         if free is None or not todo.wanted:
-            return
+            return None
         staged = sum(self._objects.staged_bytes(file.sha256) for file in todo.wanted)
         needed = int(todo.wanted_bytes * self._disk_bytes_per_byte) - staged + self._spare_bytes
-        if needed > free:
-            raise NoSpace(needed, free)
+        return NoSpace(needed, free) if needed > free else None
 
 
 class _Run:

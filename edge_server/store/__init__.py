@@ -213,27 +213,29 @@ class Changes:
         for damage in damages:
             self._store.objects.remove(damage.sha256)
 
-    def collect(self) -> int:
+    def collect(self, wanted: Snapshot | None = None) -> int:
         """Remove what neither the active nor the previous snapshot names; return how many bytes of objects went.
 
         Goes for objects, folders of the packager that are named after an object, unfinished objects, snapshot files
-        and the litter of crashes. Does nothing before the first snapshot is active.
+        and the litter of crashes. ``wanted`` is a snapshot on its way in, whose objects, finished or not, stay too;
+        without it nothing happens before the first snapshot is active.
 
         Raises:
             Corrupt: the pointer or a snapshot is damaged; nothing was removed.
         """
         store = self._store
         pointer = store._pointer()
-        if pointer is None:
+        if pointer is None and wanted is None:
             return 0
-        keep_seqs = {pointer.seq} if pointer.previous is None else {pointer.seq, pointer.previous}
-        keep = {each.sha256 for seq in keep_seqs for each in store._read_snapshot(seq).files.values()}
+        keep_seqs = {seq for seq in (pointer.seq, pointer.previous) if seq is not None} if pointer else set()
+        coming = {each.sha256 for each in wanted.files.values()} if wanted else set()
+        keep = coming | {each.sha256 for seq in keep_seqs for each in store._read_snapshot(seq).files.values()}
         freed = 0
         for sha256 in list(store.objects.ids()):
             if sha256 not in keep:
                 freed += store.objects.path(sha256).stat().st_size
                 store.objects.remove(sha256)
-        store.objects.prune_staged(lambda _: False)
+        store.objects.prune_staged(coming.__contains__)
         for folder in _derived(store.derived_root, 1):
             if folder.name not in keep:
                 shutil.rmtree(folder)

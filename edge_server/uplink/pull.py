@@ -67,7 +67,12 @@ async def pull(
     clock = clock or SystemClock()
     began = clock.monotonic()
     with store.lock() as changes:
-        pulled = await client.pull(channel, now=now, on_progress=lambda step: on_progress("fetch", _fraction(step)))
+        pulled = await client.pull(
+            channel,
+            now=now,
+            on_progress=lambda step: on_progress("fetch", _fraction(step)),
+            make_room=changes.collect,  # what an abandoned release left must not block the next one
+        )
         active = store.active()
         snapshot = pulled.snapshot
         freed = 0

@@ -126,6 +126,23 @@ def test_collect_keeps_active_and_previous(store: Store, tmp_path: Path) -> None
     assert served(tmp_path)[0] == 3
 
 
+def test_collect_spares_a_release_on_its_way_in(store: Store, tmp_path: Path) -> None:
+    coming = put(store, 2, {"here": b"here", "half": b"half"})
+    store.objects.remove(sha256_hex(b"half"))
+    put(store, 9, {"abandoned": b"abandoned"})
+    for data in (b"half", b"abandoned half"):
+        incoming = store.objects.begin(manifest_of(data))
+        incoming.append(data)
+        incoming.close()
+    for first in (True, False):
+        with store.lock() as changes:
+            assert changes.collect(coming) == (len(b"abandoned") if first else 0)
+        expected = {sha256_hex(b"here")} if first else {sha256_hex(b"here"), sha256_hex(b"old")}
+        assert set(store.objects.ids()) == expected
+        assert [file.name for file in (tmp_path / "staging").iterdir()] == [f"{sha256_hex(b'half')}.part"]
+        store.activate(put(store, 1, {"old": b"old"}))
+
+
 def test_activating_the_same_release_again_keeps_the_previous_one(store: Store) -> None:
     for seq in (1, 2, 2):
         store.activate(put(store, seq, {"a": f"{seq}".encode()}))
