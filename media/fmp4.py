@@ -22,6 +22,7 @@ from av.packet import Packet
 
 from media import DamagedIndex, Unmuxable
 from media.fmp4_boxes import MOOF_MAX_BYTES, read_moof, track_scales, walk_file
+from media.index_file import read_index
 from media.ts_source import Adts, Unit, audio_packets, find_streams, lesson_start, opened, video_packets
 from wire.mpegts import PTS_HZ
 
@@ -75,16 +76,7 @@ class Fmp4Index(msgspec.Struct, frozen=True, kw_only=True):
             DamagedIndex: the file is no index, cut, changed, or of another version.
             OSError: the file cannot be read at all.
         """
-        if path.stat().st_size > INDEX_MAX_BYTES:
-            raise DamagedIndex(f"{path.name}: larger than any index; make it again")
-        try:
-            index = msgspec.msgpack.decode(path.read_bytes(), type=cls)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise DamagedIndex(f"{path.name}: not a readable index ({error}); make it again") from error
-        if index.format != FORMAT or index.version != VERSION:
-            raise DamagedIndex(
-                f"{path.name}: {index.format} version {index.version}, wanted {FORMAT} {VERSION}; make it again"
-            )
+        index = read_index(path, cls, form=FORMAT, version=VERSION, max_bytes=INDEX_MAX_BYTES)
         position = index.init_length_bytes
         for segment in index.segments:
             if segment.offset_bytes != position or segment.length_bytes <= 0 or segment.duration_s < 0:

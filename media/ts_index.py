@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from media import DamagedIndex
+from media.index_file import read_index
 from wire.mpegts import PACKET_BYTES, PCR_HZ
 
 FORMAT: Final = "rural-media-edge/ts-index"
@@ -124,16 +125,7 @@ class TsIndex(msgspec.Struct, frozen=True, dict=True, kw_only=True):
             DamagedIndex: the file is no index, cut, changed, or of another version.
             OSError: the file cannot be read at all.
         """
-        if path.stat().st_size > INDEX_MAX_BYTES:
-            raise DamagedIndex(f"{path.name}: larger than any index; make it again")
-        try:
-            index = msgspec.msgpack.decode(path.read_bytes(), type=cls)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise DamagedIndex(f"{path.name}: not a readable index ({error}); make it again") from error
-        if index.format != FORMAT or index.version != VERSION:
-            raise DamagedIndex(
-                f"{path.name}: {index.format} version {index.version}, wanted {FORMAT} {VERSION}; make it again"
-            )
+        index = read_index(path, cls, form=FORMAT, version=VERSION, max_bytes=INDEX_MAX_BYTES)
         index._check(path.name)
         return index
 
