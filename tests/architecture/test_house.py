@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from scripts.docs import broken_links
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VECTORS = REPOSITORY / "tests" / "vectors"
@@ -55,14 +56,7 @@ def test_the_readmes_name_both_commands() -> None:
 
 
 def test_no_relative_link_in_the_docs_is_broken() -> None:
-    link = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
-    broken = [
-        f"{page.relative_to(REPOSITORY)}: {target}"
-        for page in [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
-        for target in link.findall(page.read_text(encoding="utf-8"))
-        if "://" not in target and not (page.parent / target).exists()
-    ]
-    assert not broken
+    assert not broken_links()
 
 
 def test_no_shared_media_and_no_binary_lump_is_in_the_repository() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sync import SyncError
+from sync import SyncError, Untrusted
 from tests.sync_lab import BIG, Lab, served
 
 OLD = {"catalogue.json": b'{"format":1}', "old.txt": b"kept from the first release"}
@@ -98,3 +98,23 @@ async def test_one_flipped_byte_where_a_first_pull_begins(releases: tuple[Lab, P
             assert trial.served()[0] == newest.seq
             assert file.name != "timestamp.json"
         file.write_bytes(good)
+
+
+@pytest.mark.parametrize("name", ["timestamp.json", "3.snapshot.json", "3.targets.json"])
+async def test_the_case_of_a_signature_is_not_free(tmp_path: Path, name: str) -> None:
+    """Hexadecimal in capitals means the same number, so the signature would still verify."""
+    lab = Lab(tmp_path)
+    lab.publish(OLD)
+    await lab.sync()
+    lab.publish(NEW, remove=("old.txt",))
+    file = lab.publisher.published / "metadata" / name
+    clean = file.read_bytes()
+    start = clean.index(b'"', clean.index(b'"sig"') + 5) + 1
+    letter = next(at for at in range(start, len(clean)) if clean[at] in b"abcdef")
+    file.write_bytes(clean[:letter] + clean[letter : letter + 1].upper() + clean[letter + 1 :])
+    with pytest.raises(Untrusted):
+        await lab.sync()
+    assert lab.served() == (1, OLD)
+    file.write_bytes(clean)
+    await lab.sync()
+    assert lab.served() == (2, NEW)
