@@ -289,3 +289,34 @@ def test_a_still_picture_belongs_into_picture_text(tmp_path: Path) -> None:
     with pytest.raises(Refused) as caught:
         ingest(one, tmp_path / "work", on_progress=ignore)
     assert caught.value.reason is RefusalReason.NOT_A_VIDEO
+
+
+def peak_bps(file: Path) -> float:
+    """Bits of the busiest second, whichever it is, counted packet by packet in decoding order."""
+    with av.open(str(file)) as source:
+        packets = sorted(
+            (float(p.dts * p.time_base), 8 * p.size) for p in source.demux() if p.dts is not None and p.size
+        )
+    times_s, bits = np.array([t for t, _ in packets]), np.array([b for _, b in packets])
+    total = np.concatenate([[0], np.cumsum(bits)])
+    ends = np.searchsorted(times_s, times_s + 1.0)
+    return float((total[ends] - total[:-1]).max())
+
+
+def test_the_hardest_picture_keeps_the_limits(tmp_path: Path) -> None:
+    """Noise cannot be compressed: only the rate limit keeps it under what old boxes and lines can take."""
+    random, source = np.random.default_rng(1), tmp_path / "noise.mp4"
+    with av.open(str(source), "w") as out:
+        video = out.add_stream("libx264", rate=25, options={"preset": "ultrafast", "crf": "20"})
+        video.width, video.height, video.pix_fmt = 720, 576, "yuv420p"
+        for number in range(100):
+            data = random.integers(16, 235, (864, 720), dtype=np.uint8)
+            frame = av.VideoFrame.from_ndarray(data, format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+    limits = {"R12": 1_200_000, "R40": 4_000_000}
+    for rendition in made(source, tmp_path / "work").renditions:
+        found = peak_bps(rendition.made.file)
+        assert 0.5 * limits[rendition.name] < found <= limits[rendition.name], rendition.name
+        assert rendition.peak_bps <= limits[rendition.name]
