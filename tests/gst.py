@@ -7,7 +7,7 @@ import subprocess
 
 EARLY_END = "Can't push EOS on non-exposed pad"
 """GStreamer 1.22, adaptivedemux2: when everything is downloaded before its output thread has made the pads, the end of
-the list is an error ("Couldn't download fragments"). It is not the server's: ``benchmarks/gst_early_end.py`` meets it in
+the list is an error ("Couldn't download fragments"). Not the server's: ``benchmarks/gst_early_end.py`` meets it in
 18 of 32 runs from our edge and in 21 of 32 from nginx, with the same bytes (8 players at once, 2 cores)."""
 TRIES = 6
 
