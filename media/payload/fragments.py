@@ -1,0 +1,165 @@
+"""Where the samples of a fragmented MP4 lie: its ``moof`` boxes (ISO/IEC 14496-12 §8.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from media.payload.boxes import Box, BoxBudget, NotMp4, numbers, u32, u64
+from media.payload.samples import Samples, no_samples
+
+NOT_SYNC = 0x0101_0000
+"""Sample flags (§8.8.3.1): is a non-sync sample, or depends on others. Some writers set the second alone."""
+
+_TFHD_BASE, _TFHD_DESCRIPTION, _TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS = 0x1, 0x2, 0x8, 0x10, 0x20
+_TFHD_BASE_IS_MOOF = 0x20000
+_TRUN_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4
+_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_COMPOSITION = 0x100, 0x200, 0x400, 0x800
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Size and flags of samples that do not give their own."""
+
+    size: int = 0
+    flags: int = 0
+
+
+@dataclass
+class _Growing:
+    starts: list[NDArray[np.int64]] = field(default_factory=list)
+    lengths: list[NDArray[np.int64]] = field(default_factory=list)
+    sync: list[NDArray[np.bool_]] = field(default_factory=list)
+
+    def done(self) -> Samples:
+        if not self.starts:
+            return no_samples()
+        return Samples(np.concatenate(self.starts), np.concatenate(self.lengths), np.concatenate(self.sync))
+
+
+def read_trex(data: memoryview, mvex: Box, budget: BoxBudget) -> dict[int, Defaults]:
+    """Return the defaults of each track by its id.
+
+    Raises:
+        NotMp4: damaged.
+    """
+    found = {}
+    for box in budget.walk(data, mvex.body, mvex.stop):
+        if box.kind == b"trex":
+            found[u32(data, box, 4)] = Defaults(u32(data, box, 16), u32(data, box, 20))
+    return found
+
+
+class Fragments:
+    """Collects samples by track while one ``moof`` after the other is read."""
+
+    def __init__(self, data: memoryview, budget: BoxBudget, defaults: dict[int, Defaults], *, most: int) -> None:
+        """``defaults``: those of each track that may occur; ``most``: how many samples there may be in all."""
+        self._data, self._budget, self._defaults, self._left = data, budget, defaults, most
+        self._tracks = {track: _Growing() for track in defaults}
+
+    def samples(self, track: int) -> Samples:
+        """Return all samples that were read for a track."""
+        return self._tracks[track].done()
+
+    def read(self, moof: Box) -> None:
+        """Read one ``moof``.
+
+        Raises:
+            NotMp4: damaged, for an unknown track, with samples outside of the file, or too many of them.
+        """
+        data, implied = self._data, moof.start
+        for traf in self._budget.walk(data, moof.body, moof.stop):
+            if traf.kind != b"traf":
+                continue
+            boxes = list(self._budget.walk(data, traf.body, traf.stop))
+            tfhd = next((box for box in boxes if box.kind == b"tfhd"), None)
+            if tfhd is None:
+                raise NotMp4(f"fragment at {moof.start} without tfhd")
+            track, base, defaults = self._read_tfhd(tfhd, moof.start, implied)
+            at = base
+            for trun in boxes:
+                if trun.kind == b"trun":
+                    at = self._read_trun(trun, self._tracks[track], base, at, defaults)
+            implied = at
+
+    def _read_tfhd(self, tfhd: Box, moof_start: int, implied: int) -> tuple[int, int, Defaults]:
+        """Return the track, the position that data offsets count from, and the defaults of this fragment."""
+        data, flags, track, at = self._data, u32(self._data, tfhd, 0), u32(self._data, tfhd, 4), 8
+        given = self._defaults.get(track)
+        if given is None:
+            raise NotMp4(f"fragment at {moof_start} for the unknown track {track}")
+        # Without a base, the first track of a fragment counts from its moof, each other from the end of the last one.
+        base = moof_start if flags & _TFHD_BASE_IS_MOOF else implied
+        if flags & _TFHD_BASE:
+            base, at = u64(data, tfhd, at), at + 8
+        at += 4 * bool(flags & _TFHD_DESCRIPTION) + 4 * bool(flags & _TFHD_DURATION)
+        size, sample_flags = given.size, given.flags
+        if flags & _TFHD_SIZE:
+            size, at = u32(data, tfhd, at), at + 4
+        if flags & _TFHD_FLAGS:
+            sample_flags = u32(data, tfhd, at)
+        return track, base, Defaults(size, sample_flags)
+
+    def _read_trun(self, trun: Box, track: _Growing, base: int, at: int, defaults: Defaults) -> int:
+        """Add one run of samples; return where its data end."""
+        data, flags, count, where = self._data, u32(self._data, trun, 0), u32(self._data, trun, 4), 8
+        if flags & _TRUN_OFFSET:
+            offset, where = u32(data, trun, where), where + 4
+            at = base + offset - (offset >> 31 << 32)
+        first_flags = None
+        if flags & _TRUN_FIRST_FLAGS:
+            first_flags, where = u32(data, trun, where), where + 4
+        if count == 0:
+            return at
+        self._left -= count
+        if self._left < 0 or not 0 <= at <= len(data):
+            raise NotMp4(f"run at {trun.start}: too many samples, or data outside of the file")
+        fields = [f for f in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_COMPOSITION) if flags & f]
+        table = numbers(data, trun, where, count * len(fields), ">u4").reshape(count, len(fields))
+        if flags & _TRUN_SIZE:
+            lengths = table[:, fields.index(_TRUN_SIZE)].astype(np.int64)
+        else:
+            lengths = np.full(count, defaults.size, np.int64)
+        if flags & _TRUN_FLAGS:
+            sync = table[:, fields.index(_TRUN_FLAGS)] & NOT_SYNC == 0
+        else:
+            sync = np.full(count, defaults.flags & NOT_SYNC == 0)
+        if first_flags is not None:
+            sync[0] = first_flags & NOT_SYNC == 0
+        ends = at + np.cumsum(lengths)
+        track.starts.append(ends - lengths)
+        track.lengths.append(lengths)
+        track.sync.append(sync)
+        return int(ends[-1])
+
+
+def joined(one: Samples, other: Samples) -> Samples:
+    """Return the samples of both, one behind the other."""
+    if len(other.starts) == 0:
+        return one
+    return Samples(
+        np.concatenate([one.starts, other.starts]),
+        np.concatenate([one.lengths, other.lengths]),
+        np.concatenate([one.sync, other.sync]),
+    )
+
+
+def track_ids(data: memoryview, traks: Iterator[dict[bytes, Box]]) -> list[int]:
+    """Return the ids of tracks from their ``tkhd`` boxes.
+
+    Raises:
+        NotMp4: one is missing, or two are the same.
+    """
+    found: list[int] = []
+    for trak in traks:
+        tkhd = trak.get(b"tkhd")
+        if tkhd is None:
+            raise NotMp4("a track without header")
+        found.append(u32(data, tkhd, 20 if u32(data, tkhd, 0) >> 24 else 12))
+    if len(set(found)) != len(found):
+        raise NotMp4("two tracks have the same id")
+    return found
