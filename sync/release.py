@@ -122,8 +122,6 @@ def encode_release(release: Release) -> bytes:
         ],
     )
     _check(wire)
-    if release.base == 0 and release.recipes:
-        raise Corrupt("a release of base 0 has no recipes")
     return write_frame(MAGIC, wire, (each.stored for each in release.recipes), _WHAT)
 
 
@@ -220,6 +218,8 @@ def _check(wire: _Wire) -> int:
     if not {file.path for file in wire.add}.isdisjoint(wire.remove):
         raise Corrupt("a release removes and adds the same name")
     check_packs(wire.packs)
+    if wire.base == 0 and wire.recipes:
+        raise Corrupt("a release of base 0 has no recipes")
     recipe_of = {file.sha256: file.recipe_sha256 for file in wire.add}
     stored_length = 0
     for each in wire.recipes:
