@@ -23,6 +23,7 @@ from sync.manifest import Manifest, decode_manifest, encode_manifest, implied_ma
 from sync.plan import Plan, plan
 from sync.snapshot import HEAD_MAX_BYTES, Head, NamedFile, Snapshot, decode_head, decode_snapshot, head_path
 from sync.store import Incoming, ObjectStore, Source
+from sync.store.files import write_file
 from sync.store.threads import in_thread
 from sync.store.wrappers import Meter, Metered, Retrying, RetryPolicy
 from sync.trust.memory import ChannelMemory
@@ -126,18 +127,14 @@ class Client:
         source = Retrying(Metered(self._source, meter), self._clock, self._retry)
         try:
             memory = await in_thread(ChannelMemory, self._trust_dir, channel, self._anchor)
-            target = await trusted_target(
-                path,
-                anchor=memory.anchor,
-                folder=self._trust_dir / "metadata",
-                source=source,
-                now=max(now, memory.head.issued_at) if memory.head else now,
-                received=_uncounted,
+            trusted = await trusted_target(
+                path, anchor=memory.anchor, folder=self._trust_dir, source=source, now=now, received=_uncounted
             )
-            if target is None:
+            if trusted.target is None:
                 raise NoChannel(f"{self._source} publishes no channel {channel!r}")
-            run = _Run(source, self._objects, memory, on_progress)
-            new_head = await run.head(path, target, channel)
+            kept = self._trust_dir / "channels" / f"{channel}.snapshot.json"
+            run = _Run(source, self._objects, memory, kept, on_progress)
+            new_head = await run.head(path, trusted.target, channel, trusted.era)
             snapshot = await run.snapshot(new_head)
             todo = await asyncio.to_thread(plan, snapshot, self._objects.has)
             if self._shortage(todo) and make_room is not None:
@@ -162,41 +159,42 @@ class _Run:
     """One pull: fetches, checks, keeps."""
 
     def __init__(
-        self, source: Source, objects: ObjectStore, memory: ChannelMemory, on_progress: Callable[[Progress], None]
+        self,
+        source: Source,
+        objects: ObjectStore,
+        memory: ChannelMemory,
+        kept: Path,
+        on_progress: Callable[[Progress], None],
     ) -> None:
         self._source, self._objects, self._memory, self._on_progress = source, objects, memory, on_progress
+        self._kept = kept
         self.changed = False
         self._done = self._total = self._bytes_done = self._bytes_total = 0
 
-    async def head(self, path: str, target: TargetFile, channel: str) -> Head:
+    async def head(self, path: str, target: TargetFile, channel: str, era: str) -> Head:
         """Return the signed head: the one we have, when it is the same, else a new one."""
-        known = self._memory.head
-        if known is not None and self._memory.head_raw and _matches(target, self._memory.head_raw):
-            return known
         if target.length > HEAD_MAX_BYTES:
             raise Untrusted("oversized", f"the head of {channel} has {target.length} bytes; at most {HEAD_MAX_BYTES}")
-        folder, _, name = path.rpartition("/")
-        raw = await self._fetch(f"targets/{folder}/{target.hashes['sha256']}.{name}", target.length)
-        if not _matches(target, raw):
-            raise Corrupt(f"the head of {channel} is not the signed one")
+        raw = self._memory.held(target)
+        if raw is None:
+            folder, _, name = path.rpartition("/")
+            raw = await self._fetch(f"targets/{folder}/{target.hashes['sha256']}.{name}", target.length)
+            if not _matches(target, raw):
+                raise Corrupt(f"the head of {channel} is not the signed one")
+            self.changed = True
         head = decode_head(raw)
-        if head.channel != channel:
-            raise Untrusted("tampered", f"the head of {channel} is that of {head.channel}")
-        if known is not None and head.seq <= known.seq:
-            raise Untrusted("rollback", f"release {head.seq} of {channel} was offered after release {known.seq}")
-        await in_thread(self._memory.keep_head, raw, head)
-        self.changed = True
+        await in_thread(lambda: self._memory.keep_head(raw, head, era=era))
         return head
 
     async def snapshot(self, head: Head) -> Snapshot:
         """Return the snapshot that the head names."""
-        raw = await asyncio.to_thread(self._memory.snapshot_of, head)
-        if raw is None:
+        raw = await asyncio.to_thread(lambda: self._kept.read_bytes() if self._kept.is_file() else b"")
+        if sha256_hex(raw) != head.snapshot_sha256:
             raw = await self._fetch_signed(
                 f"snapshots/{head.snapshot_sha256}", head.snapshot_sha256, head.snapshot_length_bytes
             )
             self.changed = True
-            await in_thread(self._memory.keep_snapshot, raw)
+            await in_thread(write_file, self._kept, raw)
         snapshot = await asyncio.to_thread(decode_snapshot, raw)
         if (snapshot.channel, snapshot.seq, snapshot.issued) != (head.channel, head.seq, head.issued_at):
             raise Corrupt(f"the snapshot object of release {head.seq} belongs to another release")

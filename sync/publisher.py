@@ -34,7 +34,7 @@ from sync.snapshot import (
 from sync.store.files import locked, make_directory, write_file
 from sync.trust import ANCHOR_NAME
 from sync.trust.keys import Keys
-from sync.trust.signing import TIMESTAMP_NAME, Ledger, sign_root
+from sync.trust.signing import TIMESTAMP_NAME, Ledger
 
 
 class PublishError(SyncError):
@@ -69,7 +69,6 @@ class Publisher:
             if publisher._metadata(TIMESTAMP_NAME).exists():
                 raise AlreadyThere(f"{root} already holds a publishing folder; choose another or open this one")
             publisher._keys.generate()
-            write_file(publisher.trust_anchor, sign_root(publisher._keys, now))
             publisher._write(Ledger.first(publisher._keys, now))
         return publisher
 
@@ -132,7 +131,7 @@ class Publisher:
             seq = previous.seq + 1 if previous else 1
             snapshot = make_snapshot(channel, seq, now, files.values())
             if previous and dict(previous.files) == dict(snapshot.files):
-                self._write(ledger.refreshed(self._keys, now, self._taken))
+                self._write(ledger.refreshed(self._keys, now, self._taken, sure=True))
                 return previous
             encoded = encode_snapshot(snapshot)
             if len(encoded) > SNAPSHOT_MAX_BYTES:
@@ -140,7 +139,7 @@ class Publisher:
             self._write_once(self.published / "snapshots" / sha256_hex(encoded), encoded)
             head = head_of(snapshot, encoded)
             self._write_once(self._head(channel, sha256_hex(head)), head)
-            self._write(ledger.naming(head_path(channel), head, self._keys, now, self._taken))
+            self._write(ledger.naming({head_path(channel): head}, self._keys, now, self._taken, sure=True))
         return snapshot
 
     def read(self, channel: str, name: str) -> bytes:
@@ -166,10 +165,10 @@ class Publisher:
             Corrupt: the published metadata was damaged.
         """
         with self._alone():
-            self._write(self._ledger().refreshed(self._keys, now, self._taken))
+            self._write(self._ledger().refreshed(self._keys, now, self._taken, sure=True))
 
     def _newest(self, ledger: Ledger, channel: str) -> Snapshot | None:
-        target = ledger.targets.targets.get(head_path(channel))
+        target = ledger.target(head_path(channel))
         if target is None:
             return None
         head_sha256 = target.hashes["sha256"]
@@ -205,7 +204,7 @@ class Publisher:
             self._write_once(self._metadata(name), data)
 
     def _ledger(self) -> Ledger:
-        return Ledger.read(self.trust_anchor.read_bytes(), lambda name: self._metadata(name).read_bytes())
+        return Ledger.read(lambda name: self._metadata(name).read_bytes())
 
     def _metadata(self, name: str) -> Path:
         return self.published / "metadata" / name

@@ -1,19 +1,18 @@
 """What an edge believes: the standard TUF client work-flow, fed from our sources.
 
 python-tuf's Updater is blocking and does its own downloads one after the other; it runs in a thread, and each
-download is handed back to the event loop, so that there is one HTTP client with one set of limits.
+download is handed back to the event loop (``sync/trust/bridge.py``), so that there is one client with one set of
+limits.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import re
-import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 from tuf.api.exceptions import (
     BadVersionNumberError,
@@ -25,49 +24,124 @@ from tuf.api.exceptions import (
 )
 from tuf.ngclient import FetcherInterface, TargetFile, Updater, UpdaterConfig
 
-from sync import Corrupt, Missing, SyncError, TooLong, Unreachable, Untrusted
+from sync import Missing, Unreachable, Untrusted
 from sync.store import Received, Source
-from sync.store.files import make_directory, sync_directory, sync_file
+from sync.store.files import make_directory, space_errors, sync_directory, sync_file, write_file
 from sync.trust import (
     ROOT_MAX_BYTES,
     ROOT_ROTATIONS_MAX,
     SNAPSHOT_METADATA_MAX_BYTES,
     TARGETS_MAX_BYTES,
     TIMESTAMP_MAX_BYTES,
+    Road,
 )
+from sync.trust.bridge import METADATA_BASE, Bridge
+from sync.trust.clock import judged_now
+from sync.trust.memory import era_of, floor_of
 
-_METADATA_BASE = "metadata/"
-_ODD_SIGNATURE = re.compile(rb'"sig":\s*"[0-9a-f]*[^0-9a-f"]')
-"""A signature whose letters changed case still verifies; publishers write lower case, so somebody touched it."""
+_ROOTS = "root_history"
+"""Where python-tuf keeps the chain of roots."""
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """What the signed metadata says of one path."""
+
+    target: TargetFile | None
+    """None: it names no such target."""
+    era: str
+    """For ``ChannelMemory.keep_head``."""
+    judged_at: datetime
+    """Expiry was judged at this moment."""
 
 
 async def trusted_target(
-    path: str, *, anchor: bytes, folder: Path, source: Source, now: datetime, received: Received
-) -> TargetFile | None:
-    """Refresh the metadata in ``folder`` and return what it says of the target; None when it names no such target.
+    path: str,
+    *,
+    anchor: bytes,
+    folder: Path,
+    source: Source,
+    now: datetime,
+    received: Received,
+    road: Road = "network",
+) -> Trusted:
+    """Refresh the metadata and return what it says of one path. See ``trusted_targets``."""
+    found = await trusted_targets(
+        [path], anchor=anchor, folder=folder, source=source, now=now, received=received, road=road
+    )
+    return found[path]
 
-    Two requests when nothing is new: the next root (absent) and ``timestamp.json``. What was believed stays believed:
-    a refusal changes at most which newer version must be shown next time.
+
+async def trusted_targets(
+    paths: Collection[str],
+    *,
+    anchor: bytes,
+    folder: Path,
+    source: Source,
+    now: datetime,
+    received: Received,
+    road: Road = "network",
+    delegations_max: int = 1,
+) -> Mapping[str, Trusted]:
+    """Refresh the metadata in ``folder/<road>`` once, and return what it says of each path.
+
+    Two requests when nothing is new, made at once: the next root (absent) and ``timestamp.json``. What was believed
+    stays believed: a refusal changes at most which newer version must be shown next time. A newer root that came by
+    one road counts on the other as well.
+
+    Args:
+        paths: May be empty: then only the metadata of the four top roles is refreshed.
+        anchor: Version 1 of the root, from ``ChannelMemory.anchor``.
+        folder: The trust folder, which also holds what was learned of channels.
+        source: Where ``metadata/`` is.
+        now: What the clock says; see ``sync.trust.clock`` for what is made of it.
+        received: Counts body bytes.
+        road: How the source comes here.
+        delegations_max: Delegated roles that may be looked at for a path; our own publisher needs one.
 
     Raises:
-        Untrusted: the metadata is forged, damaged, older than what was seen, expired at ``now``, or too long.
+        Untrusted: the metadata is forged, damaged, older than what was seen, expired, too long, or for another road.
         Unreachable: the source did not answer.
+        NoSpace: the disk is full.
     """
-    make_directory(folder)
-    bridge = _Bridge(source, asyncio.get_running_loop(), received)
+    await asyncio.to_thread(_prepare, folder, road)
+    bridge = Bridge(source, asyncio.get_running_loop(), received, road)
     try:
-        return await asyncio.to_thread(_refresh, path, anchor, folder, bridge, now)
+        return await asyncio.to_thread(_refresh, paths, anchor, folder, road, bridge, now, delegations_max)
     finally:
-        bridge.close()
+        await bridge.close()
 
 
-def _refresh(path: str, anchor: bytes, folder: Path, bridge: _Bridge, now: datetime) -> TargetFile | None:
+def _prepare(folder: Path, road: Road) -> None:
+    """Make the folders, and let each road know the roots that came by the other: the Updater checks them."""
+    here = folder / road / _ROOTS
+    make_directory(here)
+    for other in get_args(Road):
+        for file in (folder / other / _ROOTS).glob("*.root.json"):
+            if not (here / file.name).exists():
+                write_file(here / file.name, file.read_bytes())
+
+
+def _refresh(
+    paths: Collection[str],
+    anchor: bytes,
+    folder: Path,
+    road: Road,
+    bridge: Bridge,
+    now: datetime,
+    delegations_max: int,
+) -> Mapping[str, Trusted]:
+    here = folder / road
+    updater: _UpdaterAt | None = None
     try:
-        updater = _UpdaterAt(now, folder, bridge, anchor)
-        target = updater.get_targetinfo(path)
+        with space_errors(here, TARGETS_MAX_BYTES):
+            updater = _UpdaterAt(now, folder, here, bridge, anchor, delegations_max)
+            updater.refresh()
+            found = {path: updater.look_up(path) for path in paths}
     except ExpiredMetadataError as error:
+        at = updater.judged_at if updater else now
         raise Untrusted(
-            "freeze", f"{error} at {now:%Y-%m-%d %H:%M} UTC; is the publisher refreshing, and is this clock right?"
+            "freeze", f"{error} at {at:%Y-%m-%d %H:%M} UTC; is the publisher refreshing, and is this clock right?"
         ) from error
     except BadVersionNumberError as error:
         raise Untrusted("rollback", str(error)) from error
@@ -79,73 +153,54 @@ def _refresh(path: str, anchor: bytes, folder: Path, bridge: _Bridge, now: datet
         raise Missing(str(error)) from error
     except DownloadError as error:
         raise Unreachable(str(error)) from error
-    for each in folder.rglob("*.json"):
-        sync_file(each)
-    sync_directory(folder)
-    return target
+    for each in (here, here / _ROOTS):
+        for file in each.glob("*.json"):
+            sync_file(file)
+        sync_directory(each)
+    return {path: Trusted(target, updater.era, updater.judged_at) for path, target in found.items()}
 
 
 class _UpdaterAt(Updater):
     """An Updater that judges expiry at a given moment.
 
     python-tuf reads the wall clock once, when the trusted set is made, and offers no argument for it. The set's
-    ``reference_time`` is replaced before the first expiry check (which belongs to the timestamp, not to the anchor);
+    ``reference_time`` is replaced when the chain of roots is known (so is the era then, and with it the floor of the
+    clock), which is before the first expiry check: that belongs to the timestamp, not to the anchor.
     ``tests/unit/test_sync_trust.py`` notices when a new release of python-tuf no longer works like that.
     """
 
-    def __init__(self, now: datetime, folder: Path, fetcher: FetcherInterface, anchor: bytes) -> None:
+    def __init__(
+        self,
+        now: datetime,
+        folder: Path,
+        here: Path,
+        fetcher: FetcherInterface,
+        anchor: bytes,
+        delegations_max: int,
+    ) -> None:
         config = UpdaterConfig(
             max_root_rotations=ROOT_ROTATIONS_MAX,
-            max_delegations=1,
+            max_delegations=delegations_max,
             root_max_length=ROOT_MAX_BYTES,
             timestamp_max_length=TIMESTAMP_MAX_BYTES,
             snapshot_max_length=SNAPSHOT_METADATA_MAX_BYTES,
             targets_max_length=TARGETS_MAX_BYTES,
         )
-        super().__init__(str(folder), _METADATA_BASE, fetcher=fetcher, config=config, bootstrap=anchor)
-        self._trusted_set.reference_time = now
+        super().__init__(str(here), METADATA_BASE, fetcher=fetcher, config=config, bootstrap=anchor)
+        self._folder = folder
+        self.judged_at = now
+        self.era = ""
 
+    def _load_root(self) -> None:
+        super()._load_root()
+        self.era = era_of(self._trusted_set.root)
+        self.judged_at = judged_now(self.judged_at, floor_of(self._folder, self.era))
+        self._trusted_set.reference_time = self.judged_at
 
-class _Bridge(FetcherInterface):
-    """Called in the Updater's thread, fetches in the event loop."""
-
-    def __init__(self, source: Source, loop: asyncio.AbstractEventLoop, received: Received) -> None:
-        self._source, self._loop, self._received = source, loop, received
-        self._lock = threading.Lock()
-        self._pending: concurrent.futures.Future[bytes] | None = None
-        self._closed = False
-
-    def download_bytes(self, url: str, max_length: int) -> bytes:
-        """Fetch with the limit of the role, not of the largest role."""
-        job = self._source.fetch(url, limit_bytes=max_length, received=self._received)
-        try:
-            data = self._hand_over(job).result()
-        except Missing as error:
-            raise DownloadHTTPError(str(error), 404) from error
-        except TooLong as error:
-            raise DownloadLengthMismatchError(str(error)) from error
-        except Corrupt as error:
-            raise RepositoryError(str(error)) from error
-        except (SyncError, concurrent.futures.CancelledError) as error:
-            raise DownloadError(str(error)) from error
-        if _ODD_SIGNATURE.search(data):
-            raise RepositoryError(f"{url}: a signature is not written in lower-case hexadecimal")
-        return data
-
-    def _fetch(self, url: str) -> Iterator[bytes]:
-        return iter([self.download_bytes(url, TARGETS_MAX_BYTES)])
-
-    def _hand_over(self, job: Coroutine[Any, Any, bytes]) -> concurrent.futures.Future[bytes]:
-        with self._lock:
-            if self._closed:
-                job.close()
-                raise concurrent.futures.CancelledError
-            self._pending = asyncio.run_coroutine_threadsafe(job, self._loop)
-            return self._pending
-
-    def close(self) -> None:
-        """Let the thread go: what it waits for is cancelled, and nothing more is fetched for it."""
-        with self._lock:
-            self._closed = True
-            if self._pending is not None:
-                self._pending.cancel()
+    def look_up(self, path: str) -> TargetFile | None:
+        """Return the target, or None; a hash bin that is not there yet holds nothing."""
+        delegations = self._trusted_set.targets.delegations
+        bins = delegations.succinct_roles if delegations else None
+        if bins and f"{bins.get_role_for_target(path)}.json" not in self._trusted_set.snapshot.meta:
+            return None
+        return self.get_targetinfo(path)

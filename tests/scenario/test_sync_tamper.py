@@ -17,7 +17,7 @@ NEW = {"catalogue.json": b'{"format":1}', "new.txt": b"comes with the second", "
 NEEDED = {
     "metadata/timestamp.json",
     "metadata/3.snapshot.json",
-    "metadata/3.targets.json",
+    "metadata/2.ch-d.json",
 }
 """Beside these: the newest head, snapshot object, the manifest of the long file and the chunks of the new files."""
 
@@ -100,7 +100,7 @@ async def test_one_flipped_byte_where_a_first_pull_begins(releases: tuple[Lab, P
         file.write_bytes(good)
 
 
-@pytest.mark.parametrize("name", ["timestamp.json", "3.snapshot.json", "3.targets.json"])
+@pytest.mark.parametrize("name", ["timestamp.json", "3.snapshot.json", "2.ch-d.json"])
 async def test_the_case_of_a_signature_is_not_free(tmp_path: Path, name: str) -> None:
     """Hexadecimal in capitals means the same number, so the signature would still verify."""
     lab = Lab(tmp_path)

@@ -73,7 +73,7 @@ async def test_report(lab: Lab) -> None:
     stages: list[tuple[str, float]] = []
     shelf = Shelf(lab.store.derived_root)
     report = await pull(lab.store, lab.client(), shelf, now=NOW, on_progress=lambda *step: stages.append(step))
-    assert (report.changed, report.seq, report.packaged, report.requests) == (True, 1, 0, 7)
+    assert (report.changed, report.seq, report.packaged, report.requests) == (True, 1, 0, 8)
     assert report.bytes_moved > 0 and report.seconds > 0
     assert stages[0] == ("fetch", 0.0) and ("fetch", 1.0) in stages
     again = await lab.sync()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -27,9 +28,12 @@ def publisher(tmp_path: Path) -> Publisher:
 
 def test_keys_are_for_the_owner_only(publisher: Publisher, tmp_path: Path) -> None:
     keys = tmp_path / "central" / "keys"
-    assert stat.S_IMODE(keys.stat().st_mode) == 0o700
-    assert {f.name: stat.S_IMODE(f.stat().st_mode) for f in keys.iterdir()} == dict.fromkeys(
-        ("root.pem", "targets.pem", "snapshot.pem", "timestamp.pem"), 0o600
+    online = [f"online/{role}.pem" for role in ("channels", "snapshot", "timestamp")]
+    offline = [f"offline/{role}-{n}.pem" for role in ("root", "targets") for n in (1, 2, 3)]
+    for folder in (keys, keys / "online", keys / "offline"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert {str(f.relative_to(keys)): stat.S_IMODE(f.stat().st_mode) for f in keys.glob("*/*")} == dict.fromkeys(
+        online + offline, 0o600
     )
     assert not any(b"PRIVATE" in data for data in tree(publisher.published).values())
 
@@ -124,7 +128,7 @@ def test_damaged_publishing_folder_is_noticed_before_signing_over_it(publisher: 
     publisher.publish("main", add={"a": b"1"}, remove=(), now=NOW)
     for folder in ("snapshots", "targets", "metadata"):
         for file in sorted((publisher.published / folder).rglob("*")):
-            if not file.is_file() or file.name in ("1.targets.json", "1.snapshot.json", "1.root.json"):
+            if not file.is_file() or file.name == "1.snapshot.json":
                 continue  # of the release before
             good = file.read_bytes()
             file.write_bytes(good.replace(b'"', b"'", 1))
@@ -146,16 +150,16 @@ def test_publishing_again_mends_a_damaged_chunk(publisher: Publisher) -> None:
 
 def test_leftovers_of_a_crash_are_not_overwritten(publisher: Publisher) -> None:
     publisher.publish("main", add={"a": b"1"}, remove=(), now=NOW)
-    left = publisher.published / "metadata" / "3.targets.json"
+    left = publisher.published / "metadata" / "2.ch-d.json"
     left.write_bytes(b"of a publish that was killed")
     publisher.publish("main", add={"a": b"2"}, remove=(), now=NOW)
     assert left.read_bytes() == b"of a publish that was killed"
-    assert (publisher.published / "metadata" / "4.targets.json").is_file()
+    assert (publisher.published / "metadata" / "3.ch-d.json").is_file()
 
 
-def test_the_root_key_may_be_locked_away_but_not_the_others(publisher: Publisher, tmp_path: Path) -> None:
-    (tmp_path / "central" / "keys" / "root.pem").unlink()
+def test_the_offline_keys_may_be_locked_away_but_not_the_others(publisher: Publisher, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "central" / "keys" / "offline")
     publisher.publish("main", add={"a": b"1"}, remove=(), now=NOW)
-    (tmp_path / "central" / "keys" / "timestamp.pem").write_bytes(b"not a key")
+    (tmp_path / "central" / "keys" / "online" / "timestamp.pem").write_bytes(b"not a key")
     with pytest.raises(KeyUnavailable, match="timestamp key"):
         publisher.refresh(NOW)

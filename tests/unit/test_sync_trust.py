@@ -15,6 +15,9 @@ from sync.publisher import Publisher
 from sync.snapshot import NamedFile, Snapshot, encode_snapshot, head_of, make_snapshot
 from sync.store.files import write_file
 from sync.trust import (
+    BIN_BITS,
+    BIN_EXPIRY_DAYS,
+    BIN_PREFIX,
     ROOT_EXPIRY_DAYS,
     SNAPSHOT_EXPIRY_DAYS,
     TARGETS_EXPIRY_DAYS,
@@ -46,24 +49,42 @@ def metadata(lab: Lab, name: str) -> Path:
 
 async def test_expiries_are_what_is_documented(lab: Lab) -> None:
     found = {}
-    for role, name in [("root", "1.root"), ("targets", "2.targets"), ("snapshot", "2.snapshot"), ("timestamp",) * 2]:
+    for name in ("1.root", "1.targets", "1.ch-d", "2.snapshot", "timestamp"):
         signed = json.loads(metadata(lab, f"{name}.json").read_bytes())["signed"]
-        found[role] = datetime.fromisoformat(signed["expires"]) - NOW
+        found[name] = (datetime.fromisoformat(signed["expires"]) - NOW).days
     assert found == {
-        "root": timedelta(days=ROOT_EXPIRY_DAYS),
-        "targets": timedelta(days=TARGETS_EXPIRY_DAYS),
-        "snapshot": timedelta(days=SNAPSHOT_EXPIRY_DAYS),
-        "timestamp": timedelta(days=TIMESTAMP_EXPIRY_DAYS),
+        "1.root": ROOT_EXPIRY_DAYS,
+        "1.targets": TARGETS_EXPIRY_DAYS,
+        "1.ch-d": BIN_EXPIRY_DAYS,
+        "2.snapshot": SNAPSHOT_EXPIRY_DAYS,
+        "timestamp": TIMESTAMP_EXPIRY_DAYS,
     }
-    assert (TIMESTAMP_EXPIRY_DAYS, SNAPSHOT_EXPIRY_DAYS, TARGETS_EXPIRY_DAYS, ROOT_EXPIRY_DAYS) == (14, 45, 365, 3650)
+    assert list(found.values()) == [3650, 365, 365, 365, 14]
 
 
-async def test_each_role_has_its_own_key(lab: Lab) -> None:
+async def test_each_role_has_its_own_keys(lab: Lab) -> None:
     root = json.loads(lab.publisher.trust_anchor.read_bytes())["signed"]
-    keys = [tuple(root["roles"][role]["keyids"]) for role in ("root", "targets", "snapshot", "timestamp")]
-    assert len(set(keys)) == 4 and all(len(each) == 1 for each in keys)
+    bins = json.loads(metadata(lab, "1.targets.json").read_bytes())["signed"]["delegations"]
+    roles = {**root["roles"], "channels": bins["succinct_roles"]}
+    assert {role: (each["threshold"], len(each["keyids"])) for role, each in roles.items()} == {
+        "root": (2, 3),
+        "targets": (2, 3),
+        "snapshot": (1, 1),
+        "timestamp": (1, 1),
+        "channels": (1, 1),
+    }
+    assert len({keyid for each in roles.values() for keyid in each["keyids"]}) == 9
     assert root["consistent_snapshot"] is True
-    assert {key["scheme"] for key in root["keys"].values()} == {"ed25519"}
+    assert {key["scheme"] for key in [*root["keys"].values(), *bins["keys"].values()]} == {"ed25519"}
+
+
+async def test_targets_metadata_names_nothing_and_a_bin_names_a_channel(lab: Lab) -> None:
+    signed = json.loads(metadata(lab, "1.targets.json").read_bytes())["signed"]
+    assert signed["targets"] == {}
+    assert (signed["delegations"]["succinct_roles"]["bit_length"], BIN_BITS, BIN_PREFIX) == (4, 4, "ch")
+    assert list(json.loads(metadata(lab, "1.ch-d.json").read_bytes())["signed"]["targets"]) == ["ch/main/head.json"]
+    listed = json.loads(metadata(lab, "2.snapshot.json").read_bytes())["signed"]["meta"]
+    assert listed == {"targets.json": {"version": 1}, "ch-d.json": {"version": 1}}
 
 
 @pytest.mark.parametrize("year", [1999, 2026, 2101])
@@ -92,10 +113,18 @@ async def test_a_clock_that_was_set_back_does_not_stretch_freshness(lab: Lab) ->
     later = NOW + timedelta(days=40)
     lab.publisher.publish("main", add={"b": b"2"}, remove=(), now=later)
     await lab.sync(now=later)
-    signed = metadata(lab, "timestamp.json").read_bytes()
-    lab.publisher.refresh(NOW)  # would run out before the release that was seen was even issued
-    assert metadata(lab, "timestamp.json").read_bytes() != signed
+    shutil.rmtree(lab.publisher.published)
+    shutil.copytree(frozen, lab.publisher.published)
+    shutil.rmtree(lab.root / "edge" / "trust" / "network")  # else it would be a rollback: the versions are there
     await refused(lab, "freeze", now=NOW - timedelta(days=400))
+
+
+async def test_a_clock_that_is_ahead_stops_updating_until_it_is_set_right(lab: Lab) -> None:
+    await lab.sync()
+    lab.publish({"b": b"second"})
+    assert "is this clock right?" in await refused(lab, "freeze", now=NOW + timedelta(days=9000))
+    await lab.sync(now=NOW)
+    assert lab.served()[0] == 2
 
 
 async def test_refresh_also_renews_what_would_run_out_first(lab: Lab) -> None:
@@ -122,18 +151,28 @@ async def test_rollback_is_refused_although_the_metadata_of_the_client_were_lost
     shutil.copytree(lab.publisher.published, old)
     lab.publish({"b": b"second"})
     await lab.sync()
-    shutil.rmtree(lab.root / "edge" / "trust" / "metadata")
+    shutil.rmtree(lab.root / "edge" / "trust" / "network")
     shutil.rmtree(lab.publisher.published)
     shutil.copytree(old, lab.publisher.published)
     assert "release 1 of main was offered after release 2" in await refused(lab, "rollback")
 
 
-@pytest.mark.parametrize("name", ["targets.json", "snapshot.json"])
-async def test_mix_and_match_of_validly_signed_metadata(lab: Lab, name: str) -> None:
+@pytest.mark.parametrize(("old", "new"), [("1.ch-d.json", "2.ch-d.json"), ("2.snapshot.json", "3.snapshot.json")])
+async def test_mix_and_match_of_validly_signed_metadata(lab: Lab, old: str, new: str) -> None:
     await lab.sync()
     lab.publish({"b": b"second"})
-    shutil.copyfile(metadata(lab, f"2.{name}"), metadata(lab, f"3.{name}"))
-    await refused(lab, "tampered")
+    shutil.copyfile(metadata(lab, old), metadata(lab, new))
+    await refused(lab, "rollback")
+
+
+async def test_bins_cannot_be_swapped(lab: Lab) -> None:
+    lab.publisher.publish("other", add={"x": b"x"}, remove=(), now=NOW)
+    (other,) = (f for f in metadata(lab, "").glob("1.ch-*.json") if f.name != "1.ch-d.json")
+    own = metadata(lab, "1.ch-d.json").read_bytes()
+    shutil.copyfile(other, metadata(lab, "1.ch-d.json"))  # same key, same version
+    assert "holds the hash bin" in await refused(lab, "tampered")
+    metadata(lab, "1.ch-d.json").write_bytes(own)
+    assert (await lab.sync()).changed
 
 
 async def test_heads_of_two_channels_cannot_be_swapped(lab: Lab) -> None:
@@ -215,7 +254,7 @@ def sign(lab: Lab, head: bytes) -> None:
     publisher = lab.publisher
     name = sha256_hex(head)
     write_file(publisher.published / "targets" / "ch" / "main" / f"{name}.head.json", head)
-    publisher._write(publisher._ledger().naming("ch/main/head.json", head, publisher._keys, NOW, publisher._taken))
+    publisher._write(publisher._ledger().naming({"ch/main/head.json": head}, publisher._keys, NOW, publisher._taken))
 
 
 def object_of(lab: Lab, snapshot: Snapshot) -> bytes:
