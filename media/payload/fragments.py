@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from media.payload.boxes import Box, BoxBudget, NotMp4, numbers, u32, u64
-from media.payload.samples import Samples, no_samples
+from media.payload.samples import Samples
 
 NOT_SYNC = 0x0101_0000
 """Sample flags (§8.8.3.1): is a non-sync sample, or depends on others. Some writers set the second alone."""
@@ -28,16 +29,31 @@ class Defaults:
     flags: int = 0
 
 
-@dataclass
 class _Growing:
-    starts: list[NDArray[np.int64]] = field(default_factory=list)
-    lengths: list[NDArray[np.int64]] = field(default_factory=list)
-    sync: list[NDArray[np.bool_]] = field(default_factory=list)
+    """Samples of one track while they are collected: packed numbers, as there may be a million runs of one sample."""
+
+    def __init__(self) -> None:
+        self.starts, self.lengths, self.sync = array("q"), array("q"), bytearray()
+
+    def add(self, at: int, lengths: NDArray[np.int64], sync: NDArray[np.bool_]) -> int:
+        """Add samples that lie back to back; return where they end."""
+        ends = at + np.cumsum(lengths)
+        self.starts.frombytes((ends - lengths).tobytes())
+        self.lengths.frombytes(lengths.tobytes())
+        self.sync += sync.tobytes()
+        return int(ends[-1])
+
+    def add_one(self, at: int, length: int, sync: bool) -> int:
+        """Add one sample: the same, many times faster."""
+        self.starts.append(at)
+        self.lengths.append(length)
+        self.sync.append(sync)
+        return at + length
 
     def done(self) -> Samples:
-        if not self.starts:
-            return no_samples()
-        return Samples(np.concatenate(self.starts), np.concatenate(self.lengths), np.concatenate(self.sync))
+        return Samples(
+            np.array(self.starts, np.int64), np.array(self.lengths, np.int64), np.frombuffer(self.sync, np.bool_).copy()
+        )
 
 
 def read_trex(data: memoryview, mvex: Box, budget: BoxBudget) -> dict[int, Defaults]:
@@ -119,7 +135,12 @@ class Fragments:
         if self._left < 0 or not 0 <= at <= len(data):
             raise NotMp4(f"run at {trun.start}: too many samples, or data outside of the file")
         fields = [f for f in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_COMPOSITION) if flags & f]
-        table = numbers(data, trun, where, count * len(fields), ">u4").reshape(count, len(fields))
+        table = numbers(data, trun, where, count * len(fields), ">u4")
+        if count == 1:
+            own = dict(zip(fields, table.tolist(), strict=True))
+            word = own.get(_TRUN_FLAGS, defaults.flags) if first_flags is None else first_flags
+            return track.add_one(at, own.get(_TRUN_SIZE, defaults.size), word & NOT_SYNC == 0)
+        table = table.reshape(count, len(fields))
         if flags & _TRUN_SIZE:
             lengths = table[:, fields.index(_TRUN_SIZE)].astype(np.int64)
         else:
@@ -130,11 +151,7 @@ class Fragments:
             sync = np.full(count, defaults.flags & NOT_SYNC == 0)
         if first_flags is not None:
             sync[0] = first_flags & NOT_SYNC == 0
-        ends = at + np.cumsum(lengths)
-        track.starts.append(ends - lengths)
-        track.lengths.append(lengths)
-        track.sync.append(sync)
-        return int(ends[-1])
+        return track.add(at, lengths, sync)
 
 
 def joined(one: Samples, other: Samples) -> Samples:
