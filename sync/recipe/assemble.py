@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sync import Corrupt
 from sync.recipe.value import Recipe
@@ -58,20 +59,24 @@ def scatter(recipe: Recipe, ordinal: int, data: Bytes) -> Iterator[tuple[int, me
     offsets, lengths = recipe.extents(ordinal)
     if len(data) != recipe.unit_length[ordinal]:
         raise Corrupt(f"unit {ordinal} has {len(data):,} bytes; the recipe says {recipe.unit_length[ordinal]:,}")
-    yield from _spread(offsets.tolist(), lengths.tolist(), memoryview(data))
+    yield from _spread(offsets, lengths, memoryview(data))
 
 
 def skeleton_pieces(recipe: Recipe) -> Iterator[tuple[int, memoryview]]:
     """Yield where the parts of the skeleton belong: file offset in bytes and what to write there."""
     offsets, lengths = recipe.skeleton_extents()
-    yield from _spread(offsets.tolist(), lengths.tolist(), memoryview(recipe.skeleton))
+    yield from _spread(offsets, lengths, memoryview(recipe.skeleton))
 
 
-def _spread(offsets: list[int], lengths: list[int], data: memoryview) -> Iterator[tuple[int, memoryview]]:
+def _spread(
+    offsets: NDArray[np.int64], lengths: NDArray[np.int64], data: memoryview
+) -> Iterator[tuple[int, memoryview]]:
     at = 0
-    for offset, length in zip(offsets, lengths, strict=True):
-        yield offset, data[at : at + length]
-        at += length
+    for begin in range(0, len(offsets), _BLOCK_PIECES):
+        block = slice(begin, begin + _BLOCK_PIECES)
+        for offset, length in zip(offsets[block].tolist(), lengths[block].tolist(), strict=True):
+            yield offset, data[at : at + length]
+            at += length
 
 
 def _parts(recipe: Recipe, unit: Callable[[int], Bytes]) -> Iterator[Bytes]:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from media.payload import NotMp4
-from sync import Corrupt
+from sync import Corrupt, TooLong
 from sync.recipe.assemble import assemble
 from sync.recipe.chunks import cut_chunks
 from sync.recipe.codec import decode_recipe, encode_recipe
 from sync.recipe.draft import draft
 from sync.recipe.mp4 import cut_mp4
-from sync.recipe.value import Recipe
+from sync.recipe.value import OBJECT_MAX_BYTES, Recipe
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -25,6 +25,11 @@ TEXT_MAX_BYTES = 8 << 20
 """Texts up to this length are all skeleton: a change of them is a patch of their recipe, and has no units to fetch."""
 SMALL_MAX_BYTES = 4 << 10
 """So are objects of this length, whatever they are: a unit would cost as much as it saves."""
+
+INDEX_MAX_BYTES = 1 << 20
+"""Lessons of an hour and more have larger skeletons, but then they are a small part of them."""
+INDEX_MAX_SHARE = 4
+"""A longer skeleton of more than the object's length through this: mostly other things lie in there, cut as chunks."""
 
 
 def make_recipe(data: ReadableBuffer, *, name: str = "") -> Recipe:
@@ -41,12 +46,17 @@ def make_recipe(data: ReadableBuffer, *, name: str = "") -> Recipe:
         TooLong: the object is longer than the format allows.
     """
     view = memoryview(data).cast("B")
+    if len(view) > OBJECT_MAX_BYTES:
+        raise TooLong(f"an object of {len(view):,} bytes; at most {OBJECT_MAX_BYTES:,}")
     if len(view) <= SMALL_MAX_BYTES or (len(view) <= TEXT_MAX_BYTES and name.lower().endswith(TEXT_ENDINGS)):
         return _tried(view, draft(view, [], []))
     try:
-        return _tried(view, cut_mp4(view))
+        blank = cut_mp4(view)
+        if len(blank.skeleton) <= max(INDEX_MAX_BYTES, len(view) // INDEX_MAX_SHARE):
+            return _tried(view, blank)
     except (NotMp4, Corrupt, _Differs):
-        return _tried(view, cut_chunks(view))
+        pass
+    return _tried(view, cut_chunks(view))
 
 
 class _Differs(AssertionError):
