@@ -96,7 +96,7 @@ def lay_unordered(
     unit_order = np.argsort(unit_stream, kind="stable")
     run_cut = _cuts(run_length[run_order])
     unit_cut = _cuts(unit_length[unit_order])
-    cut = np.union1d(run_cut, unit_cut)
+    cut = _merged(run_cut, unit_cut)
     run = np.searchsorted(run_cut, cut[:-1], side="right") - 1
     offset = starts[run_order][run] + cut[:-1] - run_cut[run]
     wire_first = np.searchsorted(cut, unit_cut)
@@ -112,3 +112,11 @@ def _cuts(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
     cuts = np.zeros(len(lengths) + 1, np.int64)
     np.cumsum(lengths, out=cuts[1:])
     return cuts
+
+
+def _merged(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return what is in either of two ascending arrays, once each. The stable sort sees two sorted halves."""
+    both = np.sort(np.concatenate((one, other)), kind="stable")
+    keep = np.ones(len(both), np.bool_)
+    np.not_equal(both[1:], both[:-1], out=keep[1:])
+    return both[keep]
