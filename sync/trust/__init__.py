@@ -37,8 +37,8 @@ For the edge (``refresh``, ``memory``)::
     memory.keep_head(raw, head, era=trusted.era)                 # durable; refuses rollback, other channel; before
                                                                  # anything is fetched that the head names
 
-``head`` is anything with ``channel``, ``seq`` and ``issued_at``. The floor of the clock (newest ``issued`` of any
-channel's head in ``folder/channels``) is applied inside ``trusted_target``.
+``head`` is anything with ``channel``, ``seq`` and ``issued`` (text): ``sync.head.Head`` is. The floor of the clock
+(newest ``issued`` of any channel's head in ``folder/channels``) is applied inside ``trusted_target``.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import asyncio
 import concurrent.futures
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
 from tuf.api.exceptions import DownloadError, DownloadHTTPError, DownloadLengthMismatchError, RepositoryError
 from tuf.api.metadata import Metadata
@@ -16,7 +16,6 @@ from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface
 
 from sync import Corrupt, Missing, SyncError, TooLong
-from sync.store import Received, Source
 from sync.trust import TARGETS_MAX_BYTES, TIMESTAMP_MAX_BYTES, Road
 from sync.trust.documents import BIN_MEMBER, ROAD_MEMBER, TIMESTAMP_NAME
 
@@ -27,6 +26,16 @@ _ODD_SIGNATURE = re.compile(rb'"sig":\s*"[0-9a-f]*[^0-9a-f"]')
 
 _Job = concurrent.futures.Future[bytes]
 
+Received = Callable[[int], None]
+"""Called with the number of body bytes each time some arrive, wanted or not."""
+
+
+class Fetcher(Protocol):
+    """The part of a source that is needed here."""
+
+    async def fetch(self, name: str, *, limit_bytes: int, received: Received) -> bytes:
+        """Return the whole file; raises Missing, Unreachable, TooLong or Corrupt."""
+
 
 class Bridge(FetcherInterface):
     """Called in the Updater's thread, fetches in the event loop.
@@ -36,7 +45,7 @@ class Bridge(FetcherInterface):
     together with it may be signed with the keys before.
     """
 
-    def __init__(self, source: Source, loop: asyncio.AbstractEventLoop, received: Received, road: Road) -> None:
+    def __init__(self, source: Fetcher, loop: asyncio.AbstractEventLoop, received: Received, road: Road) -> None:
         """Nothing is fetched yet."""
         self._source, self._loop, self._received, self._road = source, loop, received, road
         self._lock = threading.Lock()

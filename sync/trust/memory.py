@@ -41,8 +41,8 @@ class HeadLike(Protocol):
         """Number of the release."""
 
     @property
-    def issued_at(self) -> datetime:
-        """When it was published, in UTC."""
+    def issued(self) -> str:
+        """When it was published: ``YYYY-MM-DDThh:mm:ssZ``, UTC."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class ChannelMemory:
 
         Args:
             raw: The verified bytes.
-            head: The same, decoded.
+            head: The same, decoded (and thereby checked).
             era: As ``trusted_target`` gave it. The head that is kept already has to be kept again in a new era.
 
         Raises:
@@ -107,7 +107,8 @@ class ChannelMemory:
             return
         if known and head.seq <= known.seq:
             raise Untrusted("rollback", f"release {head.seq} of {self._channel} was offered after release {known.seq}")
-        issued = max(head.issued_at, known.issued) if known else head.issued_at
+        issued = datetime.fromisoformat(head.issued)
+        issued = max(issued, known.issued) if known else issued
         note = msgspec.json.encode(_Note(era, issued, head.seq))
         write_file(self._file, note + b"\n" + raw)
         self.head = Remembered(raw, head.seq, issued, era)

@@ -25,7 +25,6 @@ from tuf.api.exceptions import (
 from tuf.ngclient import FetcherInterface, TargetFile, Updater, UpdaterConfig
 
 from sync import Missing, Unreachable, Untrusted
-from sync.store import Received, Source
 from sync.store.files import make_directory, space_errors, sync_directory, sync_file, write_file
 from sync.trust import (
     ROOT_MAX_BYTES,
@@ -35,7 +34,7 @@ from sync.trust import (
     TIMESTAMP_MAX_BYTES,
     Road,
 )
-from sync.trust.bridge import METADATA_BASE, Bridge
+from sync.trust.bridge import METADATA_BASE, Bridge, Fetcher, Received
 from sync.trust.clock import judged_now
 from sync.trust.memory import era_of, floor_of
 
@@ -60,7 +59,7 @@ async def trusted_target(
     *,
     anchor: bytes,
     folder: Path,
-    source: Source,
+    source: Fetcher,
     now: datetime,
     received: Received,
     road: Road = "network",
@@ -77,7 +76,7 @@ async def trusted_targets(
     *,
     anchor: bytes,
     folder: Path,
-    source: Source,
+    source: Fetcher,
     now: datetime,
     received: Received,
     road: Road = "network",

@@ -12,6 +12,7 @@ edges believed before then no longer bound what they accept (``sync/trust/memory
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -71,7 +72,7 @@ def rotated(
 
 def _under_new_root(ledger: Ledger, replaced: Collection[str], keys: Keys, now: datetime) -> Ledger:
     previous = ledger.root
-    root = Root.from_dict(previous.to_dict())
+    root = copy.deepcopy(previous)
     root.version, root.expires = previous.version + 1, after(now, ROOT_EXPIRY_DAYS)
     in_use = set(ledger.key_names)
     for role, held in previous.roles.items():
