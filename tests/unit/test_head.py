@@ -139,6 +139,7 @@ def test_a_head_with_a_field_out_of_bounds_is_neither_written_nor_read(change: d
         {"steps": [(12, sha(1), 5), (0, sha(1), 5)]},
         {"steps": [(12, sha(1), 0)]},
         {"steps": [(12, "nothing", 5)]},
+        {"seq": 200, "steps": [(base, sha(1), 5) for base in range(76, 11, -1)]},
     ],
 )
 def test_a_skip_list_with_a_field_out_of_bounds_is_neither_written_nor_read(change: dict[str, object]) -> None:

@@ -132,6 +132,12 @@ def test_time_is_cut_to_whole_seconds_of_utc_and_needs_a_zone() -> None:
         make_listing("main", 1, NOW.replace(tzinfo=None), [])
 
 
+@pytest.mark.parametrize(("channel", "seq"), [("Main", 1), ("", 1), ("main", 0), ("main", 2**53)])
+def test_channel_and_seq_are_bounded(channel: str, seq: int) -> None:
+    with pytest.raises(Corrupt):
+        make_listing(channel, seq, NOW, [])
+
+
 def test_the_local_file_says_the_same_after_reading() -> None:
     made = make_listing("main", 2**53 - 1, NOW, [NamedFile("课/一", A, 5, R, 3), NamedFile("b", B, 0, S, 0)])
     assert decode_listing(encode_listing(made)) == made
