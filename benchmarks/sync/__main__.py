@@ -21,6 +21,7 @@ from pathlib import Path
 
 from benchmarks.sync import corpus as corpora
 from benchmarks.sync.corpus import Corpus
+from benchmarks.sync.extras import LIBRARY_FILES, RSYNC_FILES, big_lesson, library_size, rsync_list, speeds
 from benchmarks.sync.floor import floor
 from benchmarks.sync.line import HOST, LineProcess, Shape
 from benchmarks.sync.ours import TOOL, ours
@@ -119,6 +120,25 @@ class Run:
         if ran.code or PROBE_BYTES * 8 / wall_s < RATE_MIN * link.rate_bits_per_s:
             raise Invalid(f"{link.name}: curl got {PROBE_BYTES * 8 / wall_s / 1e6:.2f} Mb/s; the machine is too busy")
 
+    def beside(self, *, scale: bool, big: bool) -> None:
+        """Library size, speed, memory."""
+        work, asked = self.folder / "work", not self.tools or TOOL in self.tools
+        if scale and asked:
+            for files in LIBRARY_FILES:
+                self.measured.polls[files], self.measured.changes[files] = library_size(work, files)
+                print(f"{files:,} files: poll {size(self.measured.polls[files].wire)}, ", end="")
+                print(f"5 changes {size(self.measured.changes[files].wire)}", flush=True)
+        if scale and (not self.tools or "rsync" in self.tools):
+            for files in RSYNC_FILES:
+                self.measured.rsync_polls[files] = rsync_list(work, files)
+                print(f"{files:,} files: rsync {size(self.measured.rsync_polls[files].wire)}", flush=True)
+        if asked:
+            found = speeds(self.corpus, work)
+            self.measured.encode_mb_per_s = found["encode_mb_per_s"]
+            self.measured.rebuild_mb_per_s = found["rebuild_mb_per_s"]
+        if big and asked:
+            self.measured.big["whole"], self.measured.big["new title"] = big_lesson(self.corpus, work)
+
     def about(self) -> dict[str, object]:
         """Where and when."""
         length = sum(
@@ -148,9 +168,10 @@ def plain(measured: Measured, targets: Iterable[Target]) -> dict[str, object]:
         "links": {link: {name: r.plain() for name, r in results.items()} for link, results in measured.links.items()},
         "polls": {str(files): r.plain() for files, r in measured.polls.items()},
         "changes": {str(files): r.plain() for files, r in measured.changes.items()},
+        "rsync_polls": {str(files): r.plain() for files, r in measured.rsync_polls.items()},
         "encode_mb_per_s": measured.encode_mb_per_s,
         "rebuild_mb_per_s": measured.rebuild_mb_per_s,
-        "big": {"bytes": measured.big_bytes, "rss_bytes": measured.big_rss_bytes},
+        "big": {what: r.plain() for what, r in measured.big.items()},
         "targets": [{**asdict(target), "met": target.met} for target in targets],
     }
 
@@ -163,6 +184,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cases", help=f"of {','.join(CASES)}")
     parser.add_argument("--tools", help=f"of {TOOL},{','.join(RIVALS)}")
     parser.add_argument("--shaped", action=argparse.BooleanOptionalAction, default=True, help="slow and cut lines")
+    parser.add_argument("--scale", action=argparse.BooleanOptionalAction, default=True, help="300,000 files")
+    parser.add_argument("--big", action="store_true", help="a lesson of 2 GB: minutes, and 12 GB of disk")
     return parser.parse_args()
 
 
@@ -176,6 +199,7 @@ def main() -> int:
     run = Run(words)
     try:
         run.free_lines()
+        run.beside(scale=words.scale, big=words.big)
         run.shaped_lines()
     except Invalid as error:
         run.problems.append(str(error))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 from benchmarks.sync.line import HOST
 from benchmarks.sync.rivals import Job, Result, measured, same_tree
@@ -42,19 +41,11 @@ def ours(job: Job) -> Result:
         adapter(job, "pull", str(edge), str(central), f"http://{HOST}:{served.port}/")
         _, made = adapter(job, "publish", str(central), str(job.new))
         result.details.update({f"publish_{name}": value for name, value in made.items()})
-        pull(job, result, central, edge, served_port=served.port, work=job.work)
-    return result
-
-
-def pull(job: Job, result: Result, central: Path, edge: Path, *, served_port: int, work: Path) -> None:
-    """One measured pull through the line, verified; a pull that is cut goes on by itself in the same process."""
-    from benchmarks.sync.running import Served
-
-    served = Served(served_port, work / "access.log")
-    with measured(result, job, served_port, served) as line:
-        ran, said = adapter(job, "pull", str(edge), str(central), f"http://{HOST}:{line.port}/")
-        result.ran(ran)
+        with measured(result, job, served.port, served) as line:
+            ran, said = adapter(job, "pull", str(edge), str(central), f"http://{HOST}:{line.port}/")
+            result.ran(ran)
     result.rss_bytes = int(said["rss_bytes"])
-    out = work / "out"
+    out = job.work / "out"
     adapter(job, "export", str(edge), str(out))
     result.verified = same_tree(out, job.new)
+    return result

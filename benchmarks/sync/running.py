@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -146,7 +147,7 @@ def rsync_daemon(folder: Path, work: Path) -> Iterator[int]:
 
 
 def versions() -> dict[str, str]:
-    """What is compared, by the programs' own words."""
+    """Versions of what is compared."""
     asked = {
         "rsync": ["rsync", "--version"],
         "zsync": ["zsync", "-V"],
@@ -155,9 +156,9 @@ def versions() -> dict[str, str]:
         "nginx": ["nginx", "-v"],
         "ffmpeg": ["ffmpeg", "-version"],
     }
-    found = {"python": sys.version.split()[0]}
+    found = {"python": f"python {sys.version.split()[0]}"}
     for name, command in asked.items():
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
-        text = (done.stdout + done.stderr).strip()
-        found[name] = text.splitlines()[0] if text else "?"
+        number = re.search(r"\d+(\.\d+)*", done.stdout + done.stderr)
+        found[name] = f"{name} {number[0] if number else '?'}"
     return found

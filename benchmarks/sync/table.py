@@ -44,7 +44,7 @@ def free_tables(measured: Measured) -> list[str]:
         return "–" if result is None else size(result.wire) if result.verified else "failed"
 
     out = ["### Bytes on the wire", ""]
-    out += [f"{case}: {CASES[case]}. " for case in cases] + [""]
+    out += [*(f"- {case}: {CASES[case]}" for case in cases), ""]
     floor = ["floor", *(size(measured.floors[case].total) for case in cases)]
     out += rows(["tool", *cases], [floor, *([tool, *(cell(case, tool) for case in cases)] for tool in names)])
     if OURS in names and len(names) > 1:
@@ -90,13 +90,33 @@ def link_table(measured: Measured) -> list[str]:
 
 def scale_table(measured: Measured) -> list[str]:
     """Cost against the number of files."""
+    each = (("nothing new", measured.polls), ("5 changes", measured.changes), ("nothing new", measured.rsync_polls))
     body = [
-        [f"{files:,}", what, str(r.requests), size(r.body_bytes), size(r.wire), f"{r.cpu_s:.2f} s"]
-        for what, each in (("nothing new", measured.polls), ("5 changes", measured.changes))
-        for files, r in each.items()
+        [
+            *(f"{files:,}", what, r.tool, str(r.requests or "–"), size(r.body_bytes) if r.body_bytes else "–"),
+            *(size(r.wire), f"{r.cpu_s:.2f} s"),
+        ]
+        for what, results in each
+        for files, r in results.items()
     ]
-    head = ["files", "pull", "requests", "bodies", "wire", "CPU"]
+    head = ["files", "pull", "tool", "requests", "bodies", "wire", "CPU"]
     return ["### Size of the library", "", *rows(head, body)] if body else []
+
+
+def speed_table(measured: Measured) -> list[str]:
+    """CPU and memory."""
+    out = ["### CPU and memory", ""] if measured.encode_mb_per_s or measured.big else []
+    if measured.encode_mb_per_s:
+        out.append(
+            f"One core: {measured.encode_mb_per_s:.0f} MB/s of lesson into recipe, units and hashes; "
+            f"{measured.rebuild_mb_per_s:.0f} MB/s of units into lesson, all hashes checked."
+        )
+    for what, r in measured.big.items():
+        out.append(
+            f"Edge, lesson of 2 GB, {what}: {size(r.rss_bytes)} of memory at most, {r.cpu_s:.1f} s of CPU, "
+            f"{size(r.wire)} on the wire."
+        )
+    return [*out, ""] if out else []
 
 
 def target_table(targets: list[Target]) -> list[str]:
@@ -122,7 +142,14 @@ def report(measured: Measured, targets: list[Target], about: Mapping[str, object
     versions = about.get("versions", {})
     assert isinstance(versions, Mapping)
     words = [f"Measured {about['date']} on {about['machine']}; corpus: {about['corpus']}.", ""]
-    words += ["; ".join(f"{text}" for text in versions.values()) + ".", ""]
+    words += ["; ".join(str(text) for text in versions.values()) + ".", ""]
     return "\n".join(
-        [*words, *free_tables(measured), *link_table(measured), *scale_table(measured), *target_table(targets)]
+        [
+            *words,
+            *free_tables(measured),
+            *link_table(measured),
+            *scale_table(measured),
+            *speed_table(measured),
+            *target_table(targets),
+        ]
     )

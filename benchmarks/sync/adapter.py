@@ -1,0 +1,103 @@
+"""The only module here that knows our own interfaces. Commands, each a process, each ending with one line of JSON:
+
+publish CENTRAL TREE              the next release of the channel holds exactly the files of TREE
+invent CENTRAL FILES              the same with so many names of a few tiny objects
+change CENTRAL                    five of those names get new objects
+pull EDGE CENTRAL URL             bring the edge up to the newest release; goes on after cuts by itself
+export EDGE TREE                  the edge's newest release under its names, as links
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.sync.corpus import tree
+from benchmarks.sync.rivals import sha256
+from sync.publishing.publisher import Publisher
+
+CHANNEL = "lessons"
+INVENTED_OBJECTS = 200
+CHANGED_NAMES = 5
+
+
+def opened(central: Path) -> Publisher:
+    """The publisher, made when it is not there."""
+    return Publisher.open(central) if central.exists() else Publisher.init(central, datetime.now(UTC))
+
+
+def publish(central: Path, source: Path) -> dict[str, float]:
+    """Publish a tree; measures the publisher's own CPU."""
+    publisher = opened(central)
+    held, wanted = publisher.files(CHANNEL), tree(source)
+    add = {name: path for name, path in wanted.items() if name not in held or held[name].sha256 != sha256(path)}
+    began = time.process_time()
+    publisher.publish(CHANNEL, add=add, remove=[name for name in held if name not in wanted], now=datetime.now(UTC))
+    cpu_s = time.process_time() - began
+    return {"cpu_s": cpu_s, "bytes": float(sum(path.stat().st_size for path in add.values()))}
+
+
+def invented_name(number: int) -> str:
+    """Names as a library has them."""
+    return f"grade{number % 9 + 1}/subject{number % 13}/unit{number // 97 % 500:03}/lesson-{number:06}.mp4"
+
+
+def invent(central: Path, files: int) -> dict[str, float]:
+    """Publish many names of few objects."""
+    rnd = random.Random(1)
+    objects = [rnd.randbytes(1000) for _ in range(INVENTED_OBJECTS)]
+    publisher = opened(central)
+    began = time.process_time()
+    add: dict[str, Path | bytes] = {invented_name(i): objects[i % INVENTED_OBJECTS] for i in range(files)}
+    publisher.publish(CHANNEL, add=add, remove=[], now=datetime.now(UTC))
+    return {"cpu_s": time.process_time() - began}
+
+
+def change(central: Path) -> dict[str, float]:
+    """Give five names new objects: the same names and objects whatever the library."""
+    rnd = random.Random(2)
+    publisher = opened(central)
+    began = time.process_time()
+    add: dict[str, Path | bytes] = {invented_name(i * 150): rnd.randbytes(1000) for i in range(CHANGED_NAMES)}
+    publisher.publish(CHANNEL, add=add, remove=[], now=datetime.now(UTC))
+    return {"cpu_s": time.process_time() - began}
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process since it was started as what it is, unlike that of getrusage."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def pull(edge: Path, central: Path, url: str) -> dict[str, float]:
+    """Bring the edge up to date."""
+    raise NotImplementedError
+
+
+def export(edge: Path, target: Path) -> dict[str, float]:
+    """Put links to the edge's objects under their names."""
+    raise NotImplementedError
+
+
+def main() -> None:
+    """Command line."""
+    command, words = sys.argv[1], sys.argv[2:]
+    if command == "publish":
+        said = publish(Path(words[0]), Path(words[1]))
+    elif command == "invent":
+        said = invent(Path(words[0]), int(words[1]))
+    elif command == "change":
+        said = change(Path(words[0]))
+    elif command == "pull":
+        said = pull(Path(words[0]), Path(words[1]), words[2])
+    else:
+        said = export(Path(words[0]), Path(words[1]))
+    print(json.dumps({**said, "rss_bytes": float(peak_bytes())}))
+
+
+if __name__ == "__main__":
+    main()
