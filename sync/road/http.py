@@ -24,11 +24,13 @@ HEADERS = {"Accept-Encoding": "identity"}
 _NOT_SENT = ("User-Agent", "Accept")
 """Each request costs its head on the line, so it says only what the answer depends on."""
 
+_STEP_S = 0.1
+_STEP_MIN_BYTES = 1024
 _BUFFER_S = 0.25
 _BUFFER_MIN_BYTES = 4 * 1024
 _BUFFER_MAX_BYTES = 256 * 1024
-"""Below a cap a connection buffers no more than comes in ``_BUFFER_S``: what lies in buffers has already crossed the
-line. From the upper bound on the system chooses."""
+"""Below a cap a connection takes in ``_STEP_S`` at a time and buffers no more than comes in ``_BUFFER_S``: what lies in
+buffers has already crossed the line. From the upper bound on the system chooses."""
 
 
 class HttpSource:
@@ -121,7 +123,7 @@ class HttpSource:
             broken: Unreachable | None = None
             try:
                 with _border(url):
-                    piece = await response.content.read(READ_BYTES)
+                    piece = await response.content.read(_step_bytes(self._gate.rate_bps))
             except Unreachable as error:
                 broken = error
                 piece = _rest(response.content)
@@ -150,7 +152,7 @@ class HttpSource:
                 skip_auto_headers=_NOT_SENT,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                read_bufsize=min(READ_BYTES, buffer_bytes),
+                read_bufsize=READ_BYTES if whole else _STEP_MIN_BYTES,
             )
         return session
 
@@ -183,6 +185,10 @@ def _buffer_bytes(rate_bps: float | None) -> int:
     while rate_bps is not None and size > max(_BUFFER_MIN_BYTES, rate_bps / 8 * _BUFFER_S):
         size //= 2
     return size
+
+
+def _step_bytes(rate_bps: float | None) -> int:
+    return READ_BYTES if rate_bps is None else max(_STEP_MIN_BYTES, min(READ_BYTES, int(rate_bps / 8 * _STEP_S)))
 
 
 def _narrow_socket(buffer_bytes: int) -> Callable[[Any], socket.socket]:
