@@ -26,6 +26,8 @@ _WINDOW_LOG_MIN = 10
 _BASE_MIN_BYTES = 8
 """zstd takes no shorter dictionary; a shorter base is not used, on neither side."""
 _MAGIC = b"\x28\xb5\x2f\xfd"
+_HEAD_BYTES = len(_MAGIC) + 2
+_SINGLE_SEGMENT = 0x20
 
 
 def squeeze(raw: bytes | memoryview, *, level: int = LEVEL) -> bytes:
@@ -89,6 +91,8 @@ def _decompress(stored: bytes | memoryview, base: bytes | memoryview, raw_length
             raise TooLong(f"a zstd frame holds {said:,} bytes; announced are {raw_length:,}")
         if said != raw_length:
             raise Corrupt(f"a zstd frame says {said} bytes; announced are {raw_length:,}")
+        if _window_bytes(bytes(stored[:_HEAD_BYTES])) > 1 << WINDOW_LOG_MAX:
+            raise Corrupt(f"a zstd frame with a window of more than 2^{WINDOW_LOG_MAX} bytes")
         decoder = ZstdDecompressor(zstd_dict=prefix, options={DecompressionParameter.window_log_max: WINDOW_LOG_MAX})
         raw = decoder.decompress(stored, raw_length + 1)
     except ZstdError as error:
@@ -98,3 +102,15 @@ def _decompress(stored: bytes | memoryview, base: bytes | memoryview, raw_length
     if not decoder.eof or decoder.unused_data or len(raw) != raw_length:
         raise Corrupt("not exactly one whole zstd frame")
     return raw
+
+
+def _window_bytes(head: bytes) -> int:
+    """Return the window that a frame asks for (RFC 8878 §3.1.1.1), or 0 when it is as long as the content.
+
+    zstd does not look at it when the whole content fits into what it was given; another reader may have to.
+    """
+    descriptor, window = head[-2:]
+    if descriptor & _SINGLE_SEGMENT:
+        return 0
+    base = 1 << (10 + (window >> 3))
+    return base + base // 8 * (window & 7)

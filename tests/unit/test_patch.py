@@ -88,8 +88,9 @@ def test_a_damaged_checksum_is_refused():
     stored = bytearray(_with_checksum(NOISE))
     assert expand(bytes(stored), len(NOISE), most=MIB) == NOISE
     stored[-1] ^= 1
-    with pytest.raises(Corrupt):
-        expand(bytes(stored), len(NOISE), most=MIB)
+    for damaged in (stored, stored[:-1], stored[:-4]):
+        with pytest.raises(Corrupt):
+            expand(bytes(damaged), len(NOISE), most=MIB)
 
 
 @pytest.mark.parametrize(
@@ -126,11 +127,22 @@ def test_any_damaged_byte_is_refused_or_changes_nothing_but_the_content():
         assert len(got) == len(raw)
 
 
-def test_a_window_beyond_the_limit_is_refused():
-    wide = ZstdCompressor(options={CompressionParameter.window_log: 28})
-    parts = wide.compress(NOISE) + wide.flush()
+@pytest.mark.parametrize(("window_log", "eighths"), [(10, 0), (26, 7), (27, 0), (27, 1), (28, 0), (31, 0), (41, 7)])
+def test_a_window_beyond_the_limit_is_refused(window_log, eighths):
+    """A frame by hand (RFC 8878 §3.1.1): window and content length are written, one raw block."""
+    content = b"five!"
+    frame = b"\x28\xb5\x2f\xfd\x80" + bytes([(window_log - 10) << 3 | eighths]) + len(content).to_bytes(4, "little")
+    frame += (len(content) << 3 | 1).to_bytes(3, "little") + content
+    if (window_log, eighths) <= (27, 0):
+        assert expand(frame, 5, most=5) == content
+    else:
+        with pytest.raises(Corrupt):
+            expand(frame, 5, most=5)
+
+
+def test_a_frame_that_is_skipped_is_not_an_empty_content():
     with pytest.raises(Corrupt):
-        expand(parts, len(NOISE), most=MIB)
+        expand(b"\x50\x2a\x4d\x18\x04\0\0\0skip", 0, most=MIB)
 
 
 def test_a_patch_without_its_base_does_not_give_the_content():

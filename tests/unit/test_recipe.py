@@ -97,6 +97,8 @@ def test_units_of_later_streams_may_come_first_in_play_order():
         {"counts": u32(2, 4, 3, 1, 14)},
         {"counts": u32(2, 4, 3, 1, 12)},
         {"units of streams": u32(3, 0)},
+        {"units of streams": u32(2, 1, 0), "counts": u32(3, 4, 3, 1, 13)},
+        {"units of streams": u32(2, 0, 1), "counts": u32(3, 4, 3, 1, 13), "streams": bytes([0, 2, 0, 2])},
         {"units of streams": u32(1, 2)},
         {"units of streams": u32(2, 2)},
         {"units of streams": u32(2**32 - 1, 4)},
