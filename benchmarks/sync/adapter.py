@@ -9,6 +9,7 @@ export EDGE TREE                  the edge's newest release under its names, as 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 import sys
@@ -18,8 +19,14 @@ from pathlib import Path
 
 from benchmarks.sync.corpus import tree
 from benchmarks.sync.rivals import sha256
+from runtime.clock import SystemClock
+from sync.holding import Holding
 from sync.publishing.intake import Intake, Taken
 from sync.publishing.publisher import Publisher
+from sync.pull import Puller
+from sync.pull.memory import kept_listing
+from sync.road.http import HttpSource
+from sync.road.mirrors import Mirrors
 
 CHANNEL = "lessons"
 INVENTED_OBJECTS = 200
@@ -91,13 +98,35 @@ def peak_bytes() -> int:
 
 
 def pull(edge: Path, central: Path, url: str) -> dict[str, float]:
-    """Bring the edge up to date."""
-    raise NotImplementedError
+    """Bring the edge up to date, as ``edge-server sync`` does it: default pauses, everything checked and durable."""
+    clock = SystemClock()
+    holding = Holding(edge / "store")
+    puller = Puller(
+        trust_dir=edge / "trust",
+        source=Mirrors([HttpSource(url)], clock),
+        holding=holding,
+        anchor=(central / "published/metadata/1.root.json").read_bytes(),
+        clock=clock,
+    )
+    pulled = asyncio.run(puller.pull(CHANNEL, now=clock.utc()))
+    wanted = {file.sha256 for file in pulled.listing.files.values()}
+    holding.prune_staged(wanted.__contains__)
+    holding.prune_meta()
+    holding.prune_recipes()
+    holding.close()
+    return {"seq": float(pulled.listing.seq), "bodies": float(pulled.bytes_moved), "requests": float(pulled.requests)}
 
 
 def export(edge: Path, target: Path) -> dict[str, float]:
     """Put links to the edge's objects under their names."""
-    raise NotImplementedError
+    listing, holding = kept_listing(edge / "trust", CHANNEL), Holding(edge / "store")
+    assert listing is not None
+    for name, file in listing.files.items():
+        path = target / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(holding.path(file.sha256))
+    holding.close()
+    return {"files": float(len(listing.files))}
 
 
 def main() -> None:
