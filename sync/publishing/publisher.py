@@ -323,9 +323,9 @@ class Publisher:
                 ledger = ledger.refreshed(self._keys, now, self._taken, sure=sure)
             _sign(outbox, ledger)
             for each in issues:
-                channel, seq = each.listing.channel, each.listing.seq
-                History(index, channel).trim(seq, each.floor)
-                clear_litter(outbox, index, channel, seq)
+                History(index, each.listing.channel).trim(each.listing.seq, each.floor)
+            for channel, listing in listings.items():
+                clear_litter(outbox, index, channel, listing.seq)
             index.commit()
         return listings
 
