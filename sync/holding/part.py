@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -79,6 +79,8 @@ class Part:
         self._mark = hashlib.sha256(recipe.unit_hashes).digest()
         self._have: NDArray[np.bool_] = np.zeros(recipe.units, dtype=np.bool_)
         self._lock = threading.Lock()
+        self._closing = threading.Lock()
+        """Held while the file is made durable: it must not be closed then, but may be written to."""
         self._closed = False
         skeleton_offsets, skeleton_lengths = recipe.skeleton_extents()
         real = skeleton_lengths > 0
@@ -115,6 +117,11 @@ class Part:
         return self.recipe.sha256
 
     @property
+    def path(self) -> Path:
+        """Where the unfinished object lies."""
+        return self._path
+
+    @property
     def held_bytes(self) -> int:
         """How many bytes of units are there."""
         return int(self.recipe.unit_length[self._have].sum(dtype=np.int64))
@@ -123,6 +130,10 @@ class Part:
         """Return the ordinals of the units that are not there, in play order."""
         found: list[int] = np.flatnonzero(~self._have).tolist()
         return found
+
+    def holds(self, ordinal: int) -> bool:
+        """Tell whether the unit is there."""
+        return bool(self._have[ordinal])
 
     def write(self, ordinal: int, data: bytes | memoryview) -> None:
         """Take in a unit.
@@ -143,15 +154,19 @@ class Part:
         """Copy every missing unit that held objects have; return how many bytes came. See ``filling``."""
         return sum(self.filling(seeds))
 
-    def filling(self, seeds: Seeds) -> Iterator[int]:
+    def filling(self, seeds: Seeds, ordinals: Sequence[int] | None = None) -> Generator[int, None, None]:
         """Copy units from held objects, a few MiB at each step, and yield how many bytes of units were copied.
 
         Each unit is hashed; one that is damaged where it lies is looked for in other objects, else stays missing.
 
+        Args:
+            seeds: Where units may lie.
+            ordinals: Look for these units only; None for all that are missing.
+
         Raises:
             NoSpace: the disk is full; what was held is still held.
         """
-        missing = self.missing()
+        missing = self.missing() if ordinals is None else ordinals
         places = seeds.find([self.recipe.unit_hash(ordinal) for ordinal in missing])
         wanted = {ordinal: list(found) for ordinal, found in zip(missing, places, strict=True) if found}
         readers: dict[str, UnitReader | None] = {}
@@ -196,10 +211,15 @@ class Part:
         return sum(len(data) for _, data in came)
 
     def flush(self, *, durable: bool = False) -> None:
-        """With ``durable`` make what was written survive a power cut, as far as a power cut lets it."""
-        if durable:
-            self._sync(os.fdatasync)
-            self._journal.sync()
+        """With ``durable`` make what was written survive a power cut; nothing happens once the part is closed.
+
+        Raises:
+            OSError: the disk fails; what is there will be hashed before it is believed again.
+        """
+        with self._closing:
+            if durable and not self._closed:
+                self._sync(os.fdatasync)
+                self._journal.sync()
 
     def recheck(self) -> None:
         """Hash every unit that lies in the part file; those that fit are held, the others missing. Believes nothing."""
@@ -244,10 +264,11 @@ class Part:
 
     def close(self) -> None:
         """Stop here; without ``commit`` what is held stays for the next attempt. May be called twice."""
-        if not self._closed:
-            self._closed = True
-            os.close(self._file)
-            self._journal.close()
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                os.close(self._file)
+                self._journal.close()
 
     def drop(self) -> None:
         """Stop, and leave nothing behind."""

@@ -17,7 +17,7 @@ from sync import Corrupt
 from sync.ids import check_sha256, is_sha256, sha256_hex
 from sync.patch import expand, squeeze
 from sync.recipe import RECIPE_MAX_BYTES, Recipe, decode_recipe, encode_recipe
-from sync.store.files import TEMPORARY_SUFFIX, make_directory, space_errors
+from sync.store.files import TEMPORARY_SUFFIX, space_errors
 
 CACHE_MAX_BYTES = 24 * 1024 * 1024
 """Of raw recipes; decoded ones are about three times as large."""
@@ -46,7 +46,7 @@ class Recipes:
         path = self._path(sha256)
         front = _FRONT.pack(bytes.fromhex(recipe.sha256), len(raw), recipe.length_bytes)
         stored = front + squeeze(raw, level=_LEVEL)
-        make_directory(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{sha256}.{os.getpid()}{TEMPORARY_SUFFIX}")
         try:
             with space_errors(path.parent, len(stored)):
