@@ -39,7 +39,7 @@ class PayloadTrack:
 
 @dataclass(frozen=True, eq=False)
 class Payload:
-    """The tracks in the order of the file, and the tables in it that hold positions; no table is inside an extent."""
+    """The tracks, and the tables that hold positions, both in the order of the file; no table is inside an extent."""
 
     tracks: tuple[PayloadTrack, ...]
     offset_tables: tuple[OffsetTable, ...]
@@ -59,31 +59,30 @@ def read_payload(data: memoryview) -> Payload:
         raise NotMp4("an empty file")
     data = data.cast("B")
     budget = BoxBudget()
-    moov, moofs = _top(data, budget)
+    moov, fragmented = _top(data, budget)
     traks, mvex = _inside(data, budget, moov)
     tracks = [read_track(data, trak, budget) for trak in traks]
     placed = _place(data, tracks)
-    if moofs:
-        placed = _place_fragments(data, budget, tracks, placed, mvex, moofs)
+    if fragmented:
+        placed = _place_fragments(data, budget, tracks, placed, mvex)
     tables = [table for track in tracks if (table := offset_table(data, track.stbl)) is not None]
-    tables.sort(key=lambda table: table.position)
     _check(len(data), placed, tables)
     file = np.frombuffer(data, np.uint8)
     found = (_payload_of(file, track, samples) for track, samples in zip(tracks, placed, strict=True))
     return Payload(tuple(found), tuple(tables))
 
 
-def _top(data: memoryview, budget: BoxBudget) -> tuple[Box, list[Box]]:
-    """Return the first ``moov`` (the only one that players look at) and every ``moof``."""
-    moov, moofs = None, []
+def _top(data: memoryview, budget: BoxBudget) -> tuple[Box, bool]:
+    """Return the first ``moov`` (the only one that players look at), and whether there are fragments."""
+    moov, fragmented = None, False
     for box in budget.walk_file(data):
         if box.kind == b"moov" and moov is None:
             moov = box
         elif box.kind == b"moof":
-            moofs.append(box)
+            fragmented = True
     if moov is None:
         raise NotMp4("no MP4 or MOV: there is no moov box")
-    return moov, moofs
+    return moov, fragmented
 
 
 def _inside(data: memoryview, budget: BoxBudget, moov: Box) -> tuple[list[Box], Box | None]:
@@ -111,15 +110,16 @@ def _place(data: memoryview, tracks: list[Track]) -> list[Samples]:
 
 
 def _place_fragments(
-    data: memoryview, budget: BoxBudget, tracks: list[Track], placed: list[Samples], mvex: Box | None, moofs: list[Box]
+    data: memoryview, budget: BoxBudget, tracks: list[Track], placed: list[Samples], mvex: Box | None
 ) -> list[Samples]:
     """Return the samples of the tables, followed by those of the fragments."""
     ids = track_ids(data, (track.boxes for track in tracks))
     given = read_trex(data, mvex, budget) if mvex is not None else {}
     left = SAMPLES_MAX - sum(len(each.starts) for each in placed)
     fragments = Fragments(data, budget, {number: given.get(number, Defaults()) for number in ids}, most=left)
-    for moof in moofs:
-        fragments.read(moof)
+    for box in budget.walk_file(data):
+        if box.kind == b"moof":
+            fragments.read(box)
     return [joined(each, fragments.samples(number)) for number, each in zip(ids, placed, strict=True)]
 
 
@@ -132,7 +132,7 @@ def _check(file_bytes: int, placed: list[Samples], tables: list[OffsetTable]) ->
     full = lengths > 0
     starts, lengths = starts[full], lengths[full]
     ends = starts + lengths
-    if ((starts < 0) | (ends > file_bytes)).any():
+    if (ends > file_bytes).any():
         raise NotMp4("samples lie outside of the file: it is cut or damaged")
     order = np.argsort(starts, kind="stable")
     if (starts[order[1:]] < ends[order[:-1]]).any():

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from media import MediaError
 
-BOXES_MAX = 1 << 20
-"""Boxes visited in one file; ten hours in fragments of one second have about 400 000."""
+BOXES_MAX = 1 << 22
+"""Boxes visited in one file; one hour in fragments of one sample each has about 2.5 million."""
 
 _HEAD = Struct(">I4s")
 _U32 = Struct(">I")

@@ -130,7 +130,7 @@ def test_every_byte_changed_and_every_cut() -> None:
     read = 0
     for seed in seeds():
         for at in range(len(seed)):
-            for value in (0, 1, 0x80, 0xFF):
+            for value in (0, 1, 0xFF):
                 read += check(seed[:at] + bytes([seed[at] ^ value]) + seed[at + 1 :])
             check(seed[:at])
     assert read > sum(map(len, seeds())), "unchanged files must be read; otherwise nothing was tested"
