@@ -62,8 +62,6 @@ def read_frame(magic: bytes, raw: bytes, kind: type[S], what: str) -> tuple[S, m
     found, squeezed_length, raw_length = _HEAD.unpack_from(raw)
     if found != magic:
         raise Corrupt(f"not a {what}: it begins with {found!r}")
-    if raw_length > HEADER_MAX_BYTES:
-        raise TooLong(f"a {what} announces a header of {raw_length} bytes; at most {HEADER_MAX_BYTES}")
     if squeezed_length > len(raw) - _HEAD.size:
         raise Corrupt(f"a {what} announces more bytes than it has")
     body = memoryview(raw)[_HEAD.size :]

@@ -161,7 +161,7 @@ def _neighbourhoods(units: Sequence[WantedUnit]) -> Iterable[tuple[int, int]]:
     for unit in units:
         if start < 0:
             start, stop = unit.offset, unit.stop
-        elif unit.offset - stop <= GAP_MAX_BYTES and max(stop, unit.stop) - start <= RANGE_MAX_BYTES:
+        elif unit.offset - stop <= GAP_MAX_BYTES and unit.stop - start <= RANGE_MAX_BYTES:
             stop = max(stop, unit.stop)
         else:
             yield start, stop

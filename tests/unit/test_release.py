@@ -187,7 +187,18 @@ def test_bad_places_are_refused_in_releases_and_cards(bad: Places) -> None:
 def test_lengths_that_do_not_fit_are_refused() -> None:
     raw = encode_release(release())
     header, rest = parts(raw)
-    for bad in (raw[:-1], raw + b"x", raw[:20], raw[:11], b"", b"RML1" + raw[4:], frame(header, rest, raw_length=10)):
+    bare = encode_release(replace(release(), recipes=()))
+    longer = bare[:4] + (len(bare) - 12 + 1).to_bytes(4, "big") + bare[8:]
+    for bad in (
+        longer,
+        raw[:-1],
+        raw + b"x",
+        raw[:20],
+        raw[:11],
+        b"",
+        b"RML1" + raw[4:],
+        frame(header, rest, raw_length=10),
+    ):
         with pytest.raises(Corrupt):
             decode_release(bad)
     with pytest.raises(Corrupt):
@@ -342,7 +353,9 @@ def test_the_card_of_another_object_or_recipe_is_refused() -> None:
     for sha256, recipe in ((sha(2), sha(2)), (sha(1), sha(1))):
         with pytest.raises(Corrupt):
             decode_card(raw, sha256=sha256, recipe_sha256=recipe)
-    for bad in (raw[:-1], raw + b"x", encode_release(release())):
+    bare = encode_release(replace(release(), recipes=()))
+    longer = bare[:4] + (len(bare) - 12 + 1).to_bytes(4, "big") + bare[8:]
+    for bad in (longer, raw[:-1], raw + b"x", encode_release(release())):
         with pytest.raises(Corrupt):
             decode_card(bad, sha256=sha(1), recipe_sha256=sha(2))
 
@@ -402,6 +415,11 @@ def test_places_that_do_not_fit_the_units_are_refused(bad: Places) -> None:
 def test_the_last_byte_of_a_pack_may_be_used() -> None:
     _, offset, stored = locate(Places([(0, PACK_MAX_BYTES - 150, 0, 5)], []), TWO, LENGTHS)
     assert offset[-1] + stored[-1] == PACK_MAX_BYTES
+
+
+def test_the_same_offset_in_another_pack_is_another_span() -> None:
+    ten = np.array([10, 10])
+    assert make_places(np.array([0, 1]), np.array([0, 10]), ten, ten) == Places([(0, 0, 0, 1), (1, 10, 1, 1)], [])
 
 
 def test_made_places_have_no_more_spans_than_needed() -> None:

@@ -65,6 +65,12 @@ def test_a_less_urgent_unit_in_a_gap_comes_along_but_none_beside() -> None:
     assert shape(ranges(units)) == [("a", 0, 300, [1, 2]), ("a", 250, 350, [3])]
 
 
+def test_a_unit_that_came_along_joins_no_others() -> None:
+    urgent = [unit(1, 100, 30_000, priority=1), unit(2, 30_200, 30_000, priority=1)]
+    later = [unit(3, 0, priority=3), unit(4, 30_100, priority=3), unit(5, 60_200, priority=3)]
+    assert [ids for *_, ids in shape(ranges(urgent + later))] == [[1, 4, 2], [3], [5]]
+
+
 def test_units_inside_one_another_leave_no_empty_request() -> None:
     units = [unit(1, 0, 8 * MIB - 1), unit(2, MIB, MIB), unit(3, 6 * MIB, MIB)]
     assert [ids for *_, ids in shape(ranges(units))] == [[1, 2, 3]]
