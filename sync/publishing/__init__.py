@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
+from sync.publishing.change import Change
 from sync.publishing.errors import AlreadyThere, PublishError
 from sync.publishing.export import ExportSet
 from sync.publishing.prune import Pruned
-from sync.publishing.publisher import Change, Publisher
+from sync.publishing.publisher import Publisher
 
 __all__ = ["AlreadyThere", "Change", "ExportSet", "Pruned", "PublishError", "Publisher"]

@@ -24,6 +24,7 @@ create table unit (sha256 blob primary key, pack integer not null, offset intege
     length integer not null, owner integer not null) without rowid;
 create table object (id integer primary key, sha256 blob not null unique, recipe blob not null,
     length integer not null, raw integer not null, stored integer not null);
+create index object_length on object (length);
 create table delta (recipe blob not null, base blob not null, stored blob, primary key (recipe, base)) without rowid;
 create table release (channel text not null, seq integer not null, head blob not null, floor integer not null,
     names integer not null, exact integer not null, primary key (channel, seq)) without rowid;
@@ -166,6 +167,13 @@ class Index:
     def object(self, sha256: str) -> Known | None:
         """Return what is known of the object of that hash."""
         return self._object("sha256", bytes.fromhex(sha256))
+
+    def has_length(self, length_bytes: int) -> bool:
+        """Tell whether any known object is as long as that: if none is, its hash need not be made to look it up."""
+        with self._failures():
+            return (
+                self.database.execute("select 1 from object where length = ?", (length_bytes,)).fetchone() is not None
+            )
 
     def object_number(self, number: int) -> Known | None:
         """Return what is known of the object of that number."""

@@ -71,6 +71,8 @@ class Intake:
         self._fresh: dict[bytes, tuple[int, int, int]] = {}
         self._fresh_in: dict[int, list[tuple[bytes, int, int, int, int]]] = {}
         self._pending: list[_Pending] = []
+        self._standing: set[str] = set()
+        """Objects that were taken in or looked at already."""
 
     def take(self, name: str, content: Path | bytes) -> Taken:
         """Take one object in; the name says only what it is called in failures, and what kind of text it may be.
@@ -84,10 +86,10 @@ class Intake:
         view = memoryview(content) if isinstance(content, bytes) else _mapped(name, content)
         if len(view) > OBJECT_MAX_BYTES:
             raise Corrupt(f"{name!r} is longer than {OBJECT_MAX_BYTES} bytes")
-        sha256 = sha256_hex(view)
-        known = self._index.object(sha256)
-        if known is not None and self._stands(known):
-            return Taken(sha256, known.length_bytes, known.recipe_sha256)
+        if self._index.has_length(len(view)):
+            known = self._index.object(sha256_hex(view))
+            if known is not None and self._stands(known):
+                return Taken(known.sha256, known.length_bytes, known.recipe_sha256)
         changed = f"{content!s:.80} changed while it was read for {name!r}; publish it when it is finished"
         try:
             recipe = make_recipe(view, name=name)
@@ -96,7 +98,7 @@ class Intake:
             if _state(content) != before:
                 raise PublishError(changed) from error
             raise
-        if sha256 != recipe.sha256 or _state(content) != before:
+        if _state(content) != before:
             raise PublishError(changed)
         return taken
 
@@ -117,24 +119,25 @@ class Intake:
 
     def _stands(self, known: Known) -> bool:
         """Tell whether the card of a known object and every unit of it are there and undamaged."""
-        if any(waiting.card.sha256 == known.sha256 for waiting in self._pending):
+        if known.sha256 in self._standing:
             return True
         try:
             card = self._cards.card(known.sha256, known.recipe_sha256)
             recipe = recipe_in(card, known.length_bytes)
-            return all(
-                self._packs.holds(pack, offset, stored, length, digest)
-                for digest, pack, offset, stored, length in spots(card, recipe)
-            )
+            for digest, pack, offset, stored, length in spots(card, recipe):
+                self._packs.unit(pack, offset, stored, length, digest)
         except Corrupt:
             self._cards.forget(known.sha256)
             return False
+        self._standing.add(known.sha256)
+        return True
 
     def _take(self, view: memoryview, recipe: Recipe) -> Taken:
         raw = encode_recipe(recipe)
         stored = squeeze(raw)
         card = Card(recipe.sha256, sha256_hex(raw), len(raw), stored, (), Places([], []))
         number = self._index.add_object(recipe.sha256, card.recipe_sha256, recipe.length_bytes, len(raw), len(stored))
+        self._standing.add(recipe.sha256)
         pending = _Pending(number, card, recipe.unit_hashes)
         relatives: Counter[int] = Counter()
         media = len(recipe.skeleton) > 0

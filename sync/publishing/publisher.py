@@ -7,57 +7,33 @@ something else, so a crash at any point leaves the previous release readable.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
-from sync import Corrupt
+from sync import NoSpace
 from sync.head import head_path
 from sync.ids import check_channel, check_name, sha256_hex
-from sync.listing import PRIORITY_MAX, Listing, NamedFile, make_listing
+from sync.listing import Listing, NamedFile
 from sync.publishing.cards import CardShelf, whole_object
+from sync.publishing.change import Change, Priority, changed, check_change, check_readable
 from sync.publishing.errors import AlreadyThere, PublishError
 from sync.publishing.export import ExportSet, export_set
-from sync.publishing.history import Before, Era, History
+from sync.publishing.folder import Folder, channels_of, check_area
+from sync.publishing.history import Before, History
 from sync.publishing.index import Index, IndexDamaged
 from sync.publishing.intake import Intake, Taken
 from sync.publishing.issue import Issue, issue
 from sync.publishing.litter import clear_litter, note_litter
 from sync.publishing.outbox import Outbox
 from sync.publishing.packs import PackShelf
-from sync.publishing.priority import priority_of
 from sync.publishing.prune import Pruned, kept_names, kept_objects, prune
-from sync.publishing.reading import Current, read_current
-from sync.publishing.rebuild import index_listing, restart_history
-from sync.store.files import locked, make_directory, write_file
+from sync.publishing.reading import Current
 from sync.trust import ANCHOR_NAME
 from sync.trust.clock import check_publisher_clock
-from sync.trust.keys import Keys
+from sync.trust.rotation import rotated
 from sync.trust.signing import TIMESTAMP_NAME, Ledger
-
-Priority = Mapping[str, int] | Callable[[str], int]
-"""Tells the priority of names. A mapping may leave names out (they keep theirs, or get one by their ending), and may
-name files that are not added, to change only that."""
-
-_SETTINGS_NAME = "publisher.json"
-
-
-@dataclass(frozen=True)
-class Change:
-    """What to change in one channel."""
-
-    add: Mapping[str, Path | bytes] = field(default_factory=dict)
-    """Content by name: new, or in place of what is there."""
-    remove: Collection[str] = ()
-    priority: Priority = field(default_factory=dict)
-
-
-class _Settings(msgspec.Struct, frozen=True, kw_only=True):
-    area: str
 
 
 class Publisher:
@@ -65,13 +41,10 @@ class Publisher:
 
     def __init__(self, root: Path, *, offline_keys: Path | None = None) -> None:
         """Use ``init`` or ``open``."""
-        self._root = root
-        self._keys = Keys(root / "keys", offline=offline_keys)
-        self._index = root / "index.sqlite"
-        self._checked = False
+        self._folder = Folder(root, offline_keys)
         self._known: Current | None = None
-        self.published = root / "published"
-        self.trust_anchor = self.published / "metadata" / ANCHOR_NAME
+        self.published = self._folder.published
+        self.trust_anchor = self._folder.metadata(ANCHOR_NAME)
 
     @classmethod
     def init(cls, root: Path, now: datetime, *, area: str = "") -> Publisher:
@@ -88,14 +61,14 @@ class Publisher:
             Corrupt: the area is misspelt.
         """
         publisher = cls(root)
-        settings = _Settings(area=_check_area(area))
-        make_directory(root)
-        with publisher._alone() as outbox:
-            if outbox.path(f"metadata/{TIMESTAMP_NAME}").exists():
+        folder = publisher._folder
+        check_area(area)
+        with folder.alone() as outbox:
+            if folder.taken(TIMESTAMP_NAME):
                 raise AlreadyThere(f"{root} already holds a publishing folder; choose another or open this one")
-            write_file(root / _SETTINGS_NAME, msgspec.json.encode(settings))
-            publisher._keys.generate()
-            _sign(outbox, Ledger.first(publisher._keys, now))
+            folder.keep_area(area)
+            folder.keys.generate()
+            folder.sign(outbox, Ledger.first(folder.keys, now))
         return publisher
 
     @classmethod
@@ -110,7 +83,7 @@ class Publisher:
             PublishError: there is none.
         """
         publisher = cls(root, offline_keys=offline_keys)
-        if not (publisher.published / "metadata" / TIMESTAMP_NAME).is_file():
+        if not publisher._folder.taken(TIMESTAMP_NAME):
             raise PublishError(f"{root} holds no publishing folder; make one with init")
         return publisher
 
@@ -121,11 +94,7 @@ class Publisher:
         Raises:
             Corrupt: the settings are damaged.
         """
-        try:
-            raw = (self._root / _SETTINGS_NAME).read_bytes()
-            return _check_area(msgspec.json.decode(raw, type=_Settings).area)
-        except (OSError, msgspec.MsgspecError) as error:
-            raise Corrupt(f"{self._root / _SETTINGS_NAME} cannot be read: {error}") from error
+        return self._folder.area
 
     def channels(self) -> tuple[str, ...]:
         """Return the names of all channels, sorted.
@@ -133,7 +102,7 @@ class Publisher:
         Raises:
             Corrupt: the published metadata was damaged.
         """
-        return channels_of(self._ledger())
+        return channels_of(self._folder.ledger())
 
     def files(self, channel: str) -> Mapping[str, NamedFile]:
         """Return what the channel holds now, by name; empty when nothing was published on it.
@@ -206,25 +175,25 @@ class Publisher:
             check_channel(channel)
             for name, content in change.add.items():
                 check_name(name)
-                _check_readable(name, content)
-        with self._alone() as outbox:
+                check_readable(name, content)
+        with self._folder.alone() as outbox:
             try:
                 return self._publish(outbox, changes, now, sure)
             except IndexDamaged:
-                self._reindex()
+                self._folder.reindex()
                 return self._publish(outbox, changes, now, sure)
 
     def close_channel(self, channel: str, now: datetime) -> None:
-        """Stop naming a channel; its files stay until ``prune``.
+        """Stop naming a channel; its files stay until ``prune``. Its name is used up: edges remember its last seq.
 
         Raises:
             PublishError: there is no such channel.
         """
-        with self._alone() as outbox:
-            ledger = self._ledger()
+        with self._folder.alone() as outbox:
+            ledger = self._folder.ledger()
             if ledger.target(head_path(channel)) is None:
                 raise PublishError(f"there is no channel {channel}")
-            _sign(outbox, ledger.without([head_path(channel)], self._keys, now, self._taken))
+            self._folder.sign(outbox, ledger.without([head_path(channel)], self._folder.keys, now, self._folder.taken))
 
     def refresh(self, now: datetime, *, sure: bool = False) -> None:
         """Sign a new timestamp, and whatever else would expire before long. Do this at least every 14 days.
@@ -235,8 +204,10 @@ class Publisher:
             KeyUnavailable: a key that is needed cannot be read.
             ClockDoubtful: ``now`` does not fit the last signing; ``sure`` confirms a leap forward.
         """
-        with self._alone() as outbox:
-            _sign(outbox, self._ledger().refreshed(self._keys, now, self._taken, sure=sure))
+        with self._folder.alone() as outbox:
+            self._folder.sign(
+                outbox, self._folder.ledger().refreshed(self._folder.keys, now, self._folder.taken, sure=sure)
+            )
 
     def bundle_timestamp(self, now: datetime) -> bytes:
         """Return the ``metadata/timestamp.json`` of a bundle: it lasts longer than that of the network.
@@ -245,7 +216,21 @@ class Publisher:
             Corrupt: the published metadata was damaged.
             KeyUnavailable: the timestamp key cannot be read.
         """
-        return self._ledger().bundle_timestamp(self._keys, now)
+        return self._folder.ledger().bundle_timestamp(self._folder.keys, now)
+
+    def rotate_keys(self, names: Collection[str], now: datetime, *, sure: bool = False) -> None:
+        """Replace keys, by name or role (``sync/trust/rotation.py``); the offline keys must be there.
+
+        Raises:
+            Busy: another process is publishing.
+            KeyUnavailable: a name is unknown, or too few offline keys can be read.
+            ClockDoubtful: ``now`` does not fit the last signing.
+        """
+        with self._folder.alone() as outbox:
+            folder = self._folder
+            ledger = rotated(folder.ledger(), names, folder.keys, now, folder.taken, sure=sure)
+            folder.sign(outbox, ledger)
+            folder.keys.retire(ledger.key_names)
 
     def export_set(self, channel: str, since_seq: int) -> ExportSet:
         """Return what a stick must carry for an edge that holds release ``since_seq`` of the channel; 0: nothing.
@@ -254,7 +239,7 @@ class Publisher:
             PublishError: there is no such channel.
             Corrupt: the published files were damaged.
         """
-        ledger = self._ledger()
+        ledger = self._folder.ledger()
         target = ledger.target(head_path(channel))
         if target is None:
             raise PublishError(f"nothing was published on {channel}")
@@ -270,13 +255,13 @@ class Publisher:
             Busy: another process is publishing.
             Corrupt: the published files were damaged; nothing was removed.
         """
-        with self._alone(), self._opened() as index:
-            ledger, cards = self._ledger(), CardShelf(self.published)
+        with self._folder.alone(), self._folder.index() as index:
+            ledger, cards = self._folder.ledger(), CardShelf(self.published)
             objects: dict[str, Before] = {}
             names: set[str] = set()
             for channel in channels_of(ledger):
-                if current := self._read(ledger, channel):
-                    self._era(index, channel, current)
+                if current := self._folder.current(ledger, channel):
+                    self._folder.era(index, channel, current)
                     kept = kept_objects(index, current, keep_releases)
                     if kept is None:
                         return Pruned()
@@ -291,109 +276,55 @@ class Publisher:
             Busy: another process is publishing.
             Corrupt: the published metadata was damaged.
         """
-        with self._alone():
-            self._reindex()
+        with self._folder.alone():
+            self._folder.reindex()
 
     def _publish(self, outbox: Outbox, changes: Mapping[str, Change], now: datetime, sure: bool) -> dict[str, Listing]:
-        ledger = self._ledger()
+        ledger = self._folder.ledger()
         check_publisher_clock(now, ledger.signed_at, sure=sure)
-        previous = {channel: self._read(ledger, channel) for channel in changes}
+        previous = {channel: self._folder.current(ledger, channel) for channel in changes}
         for channel, change in changes.items():
-            _check_change(channel, change, previous[channel])
+            check_change(channel, change, previous[channel])
         listings: dict[str, Listing] = {}
         issues: list[Issue] = []
-        with self._opened() as index:
+        with self._folder.index() as index:
             cards, packs = CardShelf(self.published), PackShelf(self.published)
             taken = _take_in(changes, Intake(outbox, index, cards, packs))
             for channel, change in changes.items():
                 old = previous[channel]
-                listing = _changed(channel, change, old, taken[channel], now)
+                listing = changed(channel, change, old, taken[channel], now)
                 if old and dict(old.listing.files) == dict(listing.files):
                     listings[channel] = old.listing
                     continue
                 listings[channel] = listing
-                era = self._era(index, channel, old)
+                era = self._folder.era(index, channel, old)
                 made = issue(self.area, old, era, listing, taken[channel], index=index, cards=cards)
                 _write(outbox, index, made)
                 issues.append(made)
             if issues:
                 heads = {head_path(each.listing.channel): each.head for each in issues}
-                ledger = ledger.naming(heads, self._keys, now, self._taken, sure=sure)
+                ledger = ledger.naming(heads, self._folder.keys, now, self._folder.taken, sure=sure)
             else:
-                ledger = ledger.refreshed(self._keys, now, self._taken, sure=sure)
-            _sign(outbox, ledger)
-            for each in issues:
-                History(index, each.listing.channel).trim(each.listing.seq, each.floor)
-            for channel, listing in listings.items():
-                clear_litter(outbox, index, channel, listing.seq)
-            index.commit()
+                ledger = ledger.refreshed(self._folder.keys, now, self._folder.taken, sure=sure)
+            self._folder.sign(outbox, ledger)
+            with suppress(NoSpace):  # it is published; the next one tidies up
+                for each in issues:
+                    History(index, each.listing.channel).trim(each.listing.seq, each.floor)
+                for channel, listing in listings.items():
+                    clear_litter(outbox, index, channel, listing.seq)
+                index.commit()
         return listings
-
-    def _era(self, index: Index, channel: str, current: Current | None) -> Era:
-        history = History(index, channel)
-        if current is None:
-            history.era(0, "")  # drops leftovers
-            return Era(1, True)
-        era = history.era(current.listing.seq, current.head_sha256)
-        return era or restart_history(history, self.published, current)
 
     def _newest(self, channel: str) -> Current | None:
         """Return what is published on the channel, from memory when the head is the same as last time."""
-        ledger = self._ledger()
+        ledger = self._folder.ledger()
         target = ledger.target(head_path(channel))
         if target is None:
             return None
         known = self._known
         if known is None or known.listing.channel != channel or known.head_sha256 != target.hashes["sha256"]:
-            known = self._known = self._read(ledger, channel)
+            known = self._known = self._folder.current(ledger, channel)
         return known
-
-    def _read(self, ledger: Ledger, channel: str) -> Current | None:
-        target = ledger.target(head_path(channel))
-        return read_current(self.published, channel, target.hashes["sha256"]) if target else None
-
-    def _ledger(self) -> Ledger:
-        return Ledger.read(lambda name: (self.published / "metadata" / name).read_bytes())
-
-    def _taken(self, name: str) -> bool:
-        return (self.published / "metadata" / name).exists()
-
-    @contextmanager
-    def _alone(self) -> Iterator[Outbox]:
-        with locked(self._root / "publish.lock", f"the publishing folder {self._root}"):
-            yield Outbox(self.published, self._root / "incoming")
-
-    @contextmanager
-    def _opened(self) -> Iterator[Index]:
-        try:
-            index = Index(self._index, check=not self._checked)
-        except IndexDamaged:
-            self._reindex()
-            index = Index(self._index)
-        self._checked = True
-        try:
-            yield index
-        finally:
-            index.close()
-
-    def _reindex(self) -> None:
-        index = Index(self._index, build=True)
-        try:
-            ledger, cards = self._ledger(), CardShelf(self.published)
-            for channel in channels_of(ledger):
-                current = self._read(ledger, channel)
-                if current is not None:
-                    index_listing(index, cards, current.listing)
-                    restart_history(History(index, channel), self.published, current)
-            index.built()
-        finally:
-            index.close()
-
-
-def channels_of(ledger: Ledger) -> tuple[str, ...]:
-    """Return the names of the channels that the metadata names, sorted."""
-    parts = (path.split("/") for path in ledger.paths())
-    return tuple(sorted(each[1] for each in parts if len(each) == 3 and each[::2] == ["ch", "head.json"]))
 
 
 def _take_in(changes: Mapping[str, Change], intake: Intake) -> dict[str, dict[str, Taken]]:
@@ -417,59 +348,3 @@ def _write(outbox: Outbox, index: Index, made: Issue) -> None:
     for name, data in made.files:
         outbox.put(name, data)
     outbox.settle()
-
-
-def _sign(outbox: Outbox, ledger: Ledger) -> None:
-    for name, data in ledger.files():
-        outbox.put(f"metadata/{name}", data)
-        outbox.settle()
-
-
-def _check_area(area: str) -> str:
-    if area:
-        check_channel(area)
-    return area
-
-
-def _check_readable(name: str, content: Path | bytes) -> None:
-    if isinstance(content, bytes):
-        return
-    try:
-        with content.open("rb"):
-            pass
-    except OSError as error:
-        raise PublishError(f"cannot read {content} for {name!r}: {error.strerror}") from error
-
-
-def _check_change(channel: str, change: Change, previous: Current | None) -> None:
-    old = previous.listing.files if previous else {}
-    for name in change.remove:
-        if name in change.add or name not in old:
-            raise PublishError(f"cannot remove {name!r} from {channel}: it is not there, or is also added")
-    if isinstance(change.priority, Mapping):
-        for name, priority in change.priority.items():
-            if name not in change.add and (name not in old or name in change.remove):
-                raise PublishError(f"cannot change the priority of {name!r} in {channel}: it is not there")
-            if not 0 <= priority <= PRIORITY_MAX:
-                raise PublishError(f"{name!r}: priority {priority}; at most {PRIORITY_MAX}")
-
-
-def _changed(
-    channel: str, change: Change, previous: Current | None, taken: Mapping[str, Taken], now: datetime
-) -> Listing:
-    files = dict(previous.listing.files) if previous else {}
-    for name in change.remove:
-        del files[name]
-    told = change.priority
-    for name, new in taken.items():
-        old = files.get(name)
-        if isinstance(told, Mapping):
-            priority = told.get(name, old.priority if old else priority_of(name))
-        else:
-            priority = told(name)
-        files[name] = NamedFile(name, new.sha256, new.length_bytes, new.recipe_sha256, priority)
-    if isinstance(told, Mapping):
-        for name in told.keys() - taken.keys():
-            files[name] = msgspec.structs.replace(files[name], priority=told[name])
-    seq = previous.listing.seq + 1 if previous else 1
-    return make_listing(channel, seq, now, files.values())

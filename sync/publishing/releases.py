@@ -16,7 +16,10 @@ from sync.release import RecipeEntry, Release
 PLAIN_RECIPES_MAX_BYTES = 32 * 1024 * 1024
 """Stored recipes in the release from seq - 1 to seq; what is beyond has its cards."""
 MERGED_RECIPES_MAX_BYTES = 1024 * 1024
-"""Stored recipes in a merged release, the shortest first: a card for a lesson of 100 MB is one request of its 25."""
+"""Stored recipes in a merged release, the shortest first."""
+MERGED_RECIPE_MAX_BYTES = 64 * 1024
+"""One of them. A card for a lesson of 60 MB or more is one request beside its 15 or more, and is not written again for
+each merged release of each publish."""
 FULL_RECIPES_MAX_BYTES = 0
 """Stored recipes of a full listing, all or none. The format has none there."""
 FULL_AFTER_RELEASES = 64
@@ -81,11 +84,11 @@ class Composer:
             base: Its seq; 0 when there is none.
             befores: Every touched name, and what it held in that listing.
         """
-        return self._release(base, befores, PLAIN_RECIPES_MAX_BYTES, self._relatives)
+        return self._release(base, befores, PLAIN_RECIPES_MAX_BYTES, PLAIN_RECIPES_MAX_BYTES, self._relatives)
 
     def merged(self, base: int, befores: Mapping[str, Before]) -> Release:
         """Compose the release object from an older listing; as ``plain``."""
-        return self._release(base, befores, MERGED_RECIPES_MAX_BYTES, {})
+        return self._release(base, befores, MERGED_RECIPES_MAX_BYTES, MERGED_RECIPE_MAX_BYTES, {})
 
     def full(self) -> Release:
         """Compose the release object that says the whole listing."""
@@ -106,6 +109,7 @@ class Composer:
         base: int,
         befores: Mapping[str, Before],
         most_bytes: int,
+        each_most_bytes: int,
         relatives: Mapping[str, tuple[Before, ...]],
     ) -> Release:
         if base == 0:
@@ -132,7 +136,7 @@ class Composer:
         left, recipes = most_bytes, []
         for length, file, stored, stored_base in sorted(chosen, key=lambda each: each[0]):
             left -= length
-            if left < 0:
+            if left < 0 or length > each_most_bytes:
                 break
             recipes.append((file, stored, stored_base))
         return self._with_recipes(base, remove, add, recipes)

@@ -755,6 +755,16 @@ def test_offline_keys_may_be_locked_away_but_not_the_others(publisher: Publisher
         publisher.refresh(NOW + timedelta(days=20))
 
 
+def test_keys_are_rotated_and_the_chain_of_roots_is_on_every_stick(publisher: Publisher) -> None:
+    publisher.publish("main", add={"a": b"1"}, remove=(), now=NOW)
+    old = tree(publisher.published.parent / "keys" / "online")
+    publisher.rotate_keys(["timestamp", "snapshot"], NOW)
+    assert not set(old) & {"timestamp.pem", "snapshot.pem"} & set(tree(publisher.published.parent / "keys" / "online"))
+    publisher.publish("main", add={"a": b"2"}, remove=(), now=NOW)
+    assert pulled(publisher) == {"a": b"2"}
+    assert {"metadata/1.root.json", "metadata/2.root.json"} < set(publisher.export_set("main", 1).files)
+
+
 # Making room, sticks
 
 
