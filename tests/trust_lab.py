@@ -24,12 +24,14 @@ from sync.trust.bridge import Fetcher
 from sync.trust.documents import TIMESTAMP_NAME
 from sync.trust.keys import Keys
 from sync.trust.memory import ChannelMemory
-from sync.trust.refresh import trusted_target
+from sync.trust.refresh import trusted_targets
 from sync.trust.rotation import rotated
 from sync.trust.signing import Ledger
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
+PATIENCE_S = 1.0
+"""For a file of the metadata: short, for the sake of the tests."""
 
 
 def head_of(channel: str, seq: int, issued: datetime) -> Head:
@@ -114,9 +116,17 @@ class Edge:
     async def pull(self, source: Fetcher, channel: str = "main", *, now: datetime = NOW, road: Road = "network") -> int:
         memory = ChannelMemory(self.folder, channel, self.anchor)
         path = head_path(channel)
-        trusted = await trusted_target(
-            path, anchor=memory.anchor, folder=self.folder, source=source, now=now, received=_uncounted, road=road
+        found = await trusted_targets(
+            [path],
+            anchor=memory.anchor,
+            folder=self.folder,
+            source=source,
+            now=now,
+            received=_uncounted,
+            road=road,
+            patience_s=PATIENCE_S,
         )
+        trusted = found[path]
         assert trusted.target is not None
         raw = memory.held(trusted.target)
         if raw is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from tuf.api.metadata import Metadata
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface
 
-from sync import Corrupt, Missing, SyncError, TooLong
+from sync import Corrupt, Missing, SyncError, TooLong, Unreachable
 from sync.trust import TARGETS_MAX_BYTES, TIMESTAMP_MAX_BYTES, Road
 from sync.trust.documents import BIN_MEMBER, ROAD_MEMBER, TIMESTAMP_NAME
 
@@ -23,6 +24,11 @@ METADATA_BASE = "metadata/"
 _TIMESTAMP = METADATA_BASE + TIMESTAMP_NAME
 _ODD_SIGNATURE = re.compile(rb'"sig":\s*"[0-9a-f]*[^0-9a-f"]')
 """A signature whose letters changed case still verifies; publishers write lower case, so somebody touched it."""
+
+PATIENCE_S = 300.0
+SLOWEST_BYTES_PER_S = 1024
+"""A source gives up when no byte comes for a while; whoever lets one drip now and then is found out here. Metadata is
+small, and a second try costs little, so that the whole may be limited (packs are another matter)."""
 
 _Job = concurrent.futures.Future[bytes]
 
@@ -45,9 +51,12 @@ class Bridge(FetcherInterface):
     together with it may be signed with the keys before.
     """
 
-    def __init__(self, source: Fetcher, loop: asyncio.AbstractEventLoop, received: Received, road: Road) -> None:
-        """Nothing is fetched yet."""
+    def __init__(
+        self, source: Fetcher, loop: asyncio.AbstractEventLoop, received: Received, road: Road, patience_s: float
+    ) -> None:
+        """Nothing is fetched yet. ``patience_s`` is how long a file may take beside what its length excuses."""
         self._source, self._loop, self._received, self._road = source, loop, received, road
+        self._patience_s = patience_s
         self._lock = threading.Lock()
         self._jobs: set[_Job] = set()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -86,7 +95,10 @@ class Bridge(FetcherInterface):
         if _ODD_SIGNATURE.search(data):
             raise RepositoryError(f"{url}: a signature is not written in lower-case hexadecimal")
         with suppress(DeserializationError):  # the Updater will say so
-            extra = Metadata[Any].from_bytes(data).signed.unrecognized_fields
+            signed = Metadata[Any].from_bytes(data).signed
+            if signed.to_dict() != json.loads(data)["signed"]:  # what was signed is made anew from what was understood
+                raise RepositoryError(f"{url}: something is spelt otherwise than when it was signed")
+            extra = signed.unrecognized_fields
             road = extra.get(ROAD_MEMBER, "network")
             if url == _TIMESTAMP and road != self._road:
                 raise RepositoryError(f"a timestamp that is good for the road {road!r} came by the {self._road}")
@@ -108,8 +120,19 @@ class Bridge(FetcherInterface):
         task = asyncio.current_task()
         assert task is not None  # it was made for this
         self._tasks.add(task)
+        due = self._loop.time() + self._patience_s
+
+        def count(length: int) -> None:
+            nonlocal due
+            due += length / SLOWEST_BYTES_PER_S
+            limit.reschedule(due)
+            self._received(length)
+
         try:
-            return await self._source.fetch(url, limit_bytes=max_length, received=self._received)
+            async with asyncio.timeout_at(due) as limit:
+                return await self._source.fetch(url, limit_bytes=max_length, received=count)
+        except TimeoutError as error:
+            raise Unreachable(f"{url}: comes so slowly that somebody may be holding it back") from error
         finally:
             self._tasks.discard(task)
 

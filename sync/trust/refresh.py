@@ -34,7 +34,7 @@ from sync.trust import (
     TIMESTAMP_MAX_BYTES,
     Road,
 )
-from sync.trust.bridge import METADATA_BASE, Bridge, Fetcher, Received
+from sync.trust.bridge import METADATA_BASE, PATIENCE_S, Bridge, Fetcher, Received
 from sync.trust.clock import judged_now
 from sync.trust.memory import era_of, floor_of
 
@@ -81,6 +81,7 @@ async def trusted_targets(
     received: Received,
     road: Road = "network",
     delegations_max: int = 1,
+    patience_s: float = PATIENCE_S,
 ) -> Mapping[str, Trusted]:
     """Refresh the metadata in ``folder/<road>`` once, and return what it says of each path.
 
@@ -97,14 +98,15 @@ async def trusted_targets(
         received: Counts body bytes.
         road: How the source comes here.
         delegations_max: Delegated roles that may be looked at for a path; our own publisher needs one.
+        patience_s: How long each file may take, beside a second for each SLOWEST_BYTES_PER_S.
 
     Raises:
         Untrusted: the metadata is forged, damaged, older than what was seen, expired, too long, or for another road.
-        Unreachable: the source did not answer.
+        Unreachable: the source did not answer, or so slowly that it seems to be held back on purpose.
         NoSpace: the disk is full.
     """
     await asyncio.to_thread(_prepare, folder, road)
-    bridge = Bridge(source, asyncio.get_running_loop(), received, road)
+    bridge = Bridge(source, asyncio.get_running_loop(), received, road, patience_s)
     try:
         return await asyncio.to_thread(_refresh, paths, anchor, folder, road, bridge, now, delegations_max)
     finally:
