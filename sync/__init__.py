@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-Reason = Literal["rollback", "freeze", "tampered", "oversized", "no-anchor"]
+Reason = Literal["rollback", "freeze", "tampered", "oversized", "no-anchor", "other-area"]
 """Why metadata was not believed. ``tampered`` covers forged, damaged and mixed-up metadata alike: to somebody who
 only sees a signature or hash that does not fit, they look the same."""
 

@@ -11,6 +11,6 @@ Afterwards the caller makes ``pulled.listing`` the active one, then ``holding.pr
 
 from __future__ import annotations
 
-from sync.pull.puller import SPARE_BYTES, MakeRoom, Progress, Pulled, Puller
+from sync.pull.puller import SPARE_BYTES, Coming, Look, MakeRoom, Progress, Pulled, Puller, Seen
 
-__all__ = ["SPARE_BYTES", "MakeRoom", "Progress", "Pulled", "Puller"]
+__all__ = ["SPARE_BYTES", "Coming", "Look", "MakeRoom", "Progress", "Pulled", "Puller", "Seen"]

@@ -7,10 +7,12 @@ object once more before it becomes visible. Every fetch is bounded by a signed l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+
+from tuf.ngclient import TargetFile
 
 from runtime.clock import Clock, SystemClock
 from sync import NoChannel, NoSpace, Untrusted
@@ -29,8 +31,9 @@ from sync.road.metered import Meter, Metered
 from sync.road.retrying import Retrying, RetryPolicy
 from sync.store.threads import in_thread
 from sync.trust import Road
-from sync.trust.memory import ChannelMemory
-from sync.trust.refresh import Trusted, trusted_target
+from sync.trust.contact import signed_at
+from sync.trust.memory import ChannelMemory, keep_anchor
+from sync.trust.refresh import trusted_targets
 from sync.want import choose
 
 SPARE_BYTES = 32 * 1024 * 1024
@@ -64,6 +67,39 @@ class Pulled:
     """Held objects that turned out not to have the bytes that they should have."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The newest signed head of a channel."""
+
+    head: Head
+    is_new: bool
+    """Whether it is another one than at the last look."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the signed metadata says now."""
+
+    seen: Mapping[str, Seen]
+    """By channel; channels that the publisher does not have are left out."""
+    signed_at: datetime
+    """When the publisher signed that this is the newest there is."""
+
+
+@dataclass(frozen=True)
+class Coming:
+    """A release that was looked at and not fetched yet."""
+
+    seen: Seen
+    listing: Listing
+    removed: tuple[str, ...]
+    """Names of the listing that was pulled last which this one does not have."""
+    missing_bytes: int
+    """Of objects that are not held; an upper bound of what must be fetched."""
+    documents: Documents
+    releases: tuple[Release, ...]
+
+
 MakeRoom = Callable[[Listing, Sequence[NamedFile]], object]
 """Called in a thread when space is short, with the listing on its way in and the objects of it that are left out. It
 may remove whatever that listing does not name, and what is left out."""
@@ -74,6 +110,10 @@ def _ignore_progress(_: Progress) -> None:
 
 
 def _ignore_removed(_: Sequence[str]) -> None:
+    pass
+
+
+def _uncounted(_: int) -> None:
     pass
 
 
@@ -123,6 +163,19 @@ class Puller:
         self._disk_bytes_per_byte, self._spare_bytes = disk_bytes_per_byte, spare_bytes
         self._partials: Partials = {}
 
+    def __str__(self) -> str:
+        """Name the source."""
+        return str(self._raw_source)
+
+    @property
+    def meter(self) -> Meter:
+        """What moved so far."""
+        return self._meter
+
+    async def close(self) -> None:
+        """Let go of connections; a later call opens them again."""
+        await self._raw_source.close()
+
     async def pull(
         self,
         channel: str,
@@ -132,9 +185,7 @@ class Puller:
         on_removed: Callable[[Sequence[str]], object] = _ignore_removed,
         make_room: MakeRoom | None = None,
     ) -> Pulled:
-        """Bring what the channel's newest release needs.
-
-        What came stays when this fails or is cancelled, and is not fetched again.
+        """Bring what one channel's newest release needs: ``look``, ``prepare``, ``fetch`` and ``close``.
 
         Args:
             channel: Its name.
@@ -145,70 +196,126 @@ class Puller:
             make_room: See MakeRoom; without it a full disk is an error at once.
 
         Raises:
-            Untrusted: see its reasons. Nothing that is served was changed.
-            Corrupt: a signed name led to other bytes. Nothing that is served was changed.
             NoChannel: the publisher has no such channel.
+            SyncError: see ``look``, ``prepare`` and ``fetch``.
+            OSError: the disk fails.
+        """
+        moved, requests = self._meter.body_bytes, self._meter.requests
+        try:
+            seen = (await self.look([channel], now=now)).seen
+            if channel not in seen:
+                raise NoChannel(f"{self._raw_source} publishes no channel {channel!r}")
+            coming = await self.prepare(seen[channel])
+            if coming.removed:
+                await in_thread(on_removed, coming.removed)
+            pulled = await self.fetch(coming, on_progress=on_progress, make_room=make_room)
+        finally:
+            await self.close()
+        return replace(pulled, bytes_moved=self._meter.body_bytes - moved, requests=self._meter.requests - requests)
+
+    async def look(self, channels: Collection[str], *, now: datetime) -> Look:
+        """Refresh the signed metadata once, and return the newest head of each channel that the publisher has.
+
+        Two requests when nothing is new, however many channels.
+
+        Raises:
+            Untrusted: see its reasons. Nothing that is served was changed.
+            Corrupt: a signed name led to other bytes.
+            Unreachable: the source did not answer, or lacks a file (then: Missing).
+            NoSpace: the disk is full.
+        """
+        if self._judge is not None:
+            self._judge.forgive()
+        memories = {channel: await in_thread(self._memory, channel) for channel in channels}
+        paths = {channel: head_path(channel) for channel in channels}
+        anchor = await in_thread(keep_anchor, self._trust_dir, self._anchor)
+        async with together() as group:
+            group.create_task(in_thread(self._holding.find, []))  # have the index ready when a release is here
+            refreshing = group.create_task(
+                trusted_targets(
+                    list(paths.values()),
+                    anchor=anchor,
+                    folder=self._trust_dir,
+                    source=self._source,
+                    now=now,
+                    received=_uncounted,
+                    road=self._road,
+                )
+            )
+        trusted = refreshing.result()
+        seen: dict[str, Seen] = {}
+        for channel, path in paths.items():
+            if (found := trusted[path].target) is not None:
+                seen[channel] = await self._head(channel, memories[channel], found, trusted[path].era)
+        return Look(seen, await asyncio.to_thread(signed_at, self._trust_dir, self._road))
+
+    async def prepare(self, seen: Seen) -> Coming:
+        """Find out what a release brings: fetch what is signed, and no object.
+
+        Raises:
+            Corrupt: a signed name led to other bytes.
+            Unreachable: the source did not answer, or lacks a file (then: Missing).
+            NoSpace: the disk is full.
+        """
+        head = seen.head
+        documents = Documents(self._source, self._judge, self._holding.meta)
+        held = await asyncio.to_thread(kept_listing, self._trust_dir, head.channel)
+        listing, releases = await _advance(documents, held, head)
+        removed = tuple(name for name in held.files if name not in listing.files) if held else ()
+        here = await asyncio.to_thread(lambda: set(self._holding.ids()))
+        lengths = {file.sha256: file.length_bytes for file in listing.files.values() if file.sha256 not in here}
+        return Coming(seen, listing, removed, sum(lengths.values()), documents, tuple(releases))
+
+    async def fetch(
+        self,
+        coming: Coming,
+        *,
+        on_progress: Callable[[Progress], None] = _ignore_progress,
+        make_room: MakeRoom | None = None,
+        quota_bytes: int | None = None,
+    ) -> Pulled:
+        """Bring every object of a release that is wanted and not held.
+
+        What came stays when this fails or is cancelled, and is not fetched again. ``quota_bytes`` is for this
+        channel's objects, in place of the one given at the start.
+
+        Raises:
+            Corrupt: a signed name led to other bytes. Nothing that is served was changed.
             NoSpace: found out before the first object is fetched, or when the disk fills up meanwhile.
             Unreachable: the source did not answer, or lacks a file (then: Missing).
             OSError: the disk fails.
         """
         moved, requests = self._meter.body_bytes, self._meter.requests
-        if self._judge is not None:
-            self._judge.forgive()
-        try:
-            documents = Documents(self._source, self._judge, self._holding.meta)
-            head, is_new = await self._head(channel, documents, now)
-            held = await asyncio.to_thread(kept_listing, self._trust_dir, channel)
-            listing, releases = await _advance(documents, held, head)
-            removed = [name for name in held.files if name not in listing.files] if held else []
-            if removed:
-                await in_thread(on_removed, removed)
-            here = set(await asyncio.to_thread(lambda: list(self._holding.ids())))
-            choice = choose(listing.files.values(), quota_bytes=self._quota_bytes, held=here.__contains__)
-            todo = [file for file in choice.keep if file.sha256 not in here]
-            await self._make_sure_of_room(todo, listing, choice.leave_out, make_room)
-            await self._objects(todo, documents, releases, on_progress)
-            if releases:
-                await in_thread(keep_listing, self._trust_dir, listing)
-            return Pulled(
-                listing=listing,
-                left_out=choice.leave_out,
-                changed=is_new or bool(releases or todo),
-                bytes_moved=self._meter.body_bytes - moved,
-                requests=self._meter.requests - requests,
-                damaged=self._holding.damaged(),
-            )
-        finally:
-            await self._raw_source.close()
+        listing, quota = coming.listing, self._quota_bytes if quota_bytes is None else quota_bytes
+        here = await asyncio.to_thread(lambda: set(self._holding.ids()))
+        choice = choose(listing.files.values(), quota_bytes=quota, held=here.__contains__)
+        todo = [file for file in choice.keep if file.sha256 not in here]
+        await self._make_sure_of_room(todo, listing, choice.leave_out, make_room)
+        await self._objects(todo, coming.documents, coming.releases, on_progress)
+        if coming.releases:
+            await in_thread(keep_listing, self._trust_dir, listing)
+        return Pulled(
+            listing=listing,
+            left_out=choice.leave_out,
+            changed=coming.seen.is_new or bool(coming.releases or todo),
+            bytes_moved=self._meter.body_bytes - moved,
+            requests=self._meter.requests - requests,
+            damaged=self._holding.damaged(),
+        )
 
-    async def _head(self, channel: str, documents: Documents, now: datetime) -> tuple[Head, bool]:
-        """Return the signed head, and whether it is another one than before."""
-        memory = await in_thread(ChannelMemory, self._trust_dir, channel, self._anchor)
-        async with together() as group:
-            group.create_task(in_thread(self._holding.find, []))  # have the index ready when the release is here
-            refreshing = group.create_task(self._trusted(channel, memory, now))
-        trusted = refreshing.result()
-        if trusted.target is None:
-            raise NoChannel(f"{self._raw_source} publishes no channel {channel!r}")
-        kept = memory.held(trusted.target)
-        raw, head = (kept, decode_head(kept)) if kept is not None else await documents.head(channel, trusted.target)
+    def _memory(self, channel: str) -> ChannelMemory:
+        return ChannelMemory(self._trust_dir, channel, self._anchor)
+
+    async def _head(self, channel: str, memory: ChannelMemory, target: TargetFile, era: str) -> Seen:
+        documents = Documents(self._source, self._judge, self._holding.meta)
+        kept = memory.held(target)
+        raw, head = (kept, decode_head(kept)) if kept is not None else await documents.head(channel, target)
         if head.channel != channel:
             raise Untrusted("tampered", f"the head of {channel} is that of {head.channel}")
         if head.area and self._area and head.area != self._area:
-            raise Untrusted("tampered", f"release {head.seq} of {channel} is for area {head.area}, not {self._area}")
-        await in_thread(memory.keep_head, raw, head, era=trusted.era)
-        return head, kept is None
-
-    async def _trusted(self, channel: str, memory: ChannelMemory, now: datetime) -> Trusted:
-        return await trusted_target(
-            head_path(channel),
-            anchor=memory.anchor,
-            folder=self._trust_dir,
-            source=self._source,
-            now=now,
-            received=lambda _: None,
-            road=self._road,
-        )
+            raise Untrusted("other-area", f"release {head.seq} of {channel} is for area {head.area}, not {self._area}")
+        await in_thread(memory.keep_head, raw, head, era=era)
+        return Seen(head, kept is None)
 
     async def _make_sure_of_room(
         self,
