@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.clock import FakeClock
-from sync import Corrupt, Missing, Unreachable
+from sync import Corrupt, Missing, SyncError, Unreachable
 from sync.road.folder import PIECE_BYTES, FolderSource
 from sync.road.throttle import Throttle
 
@@ -66,6 +66,23 @@ async def test_a_socket_and_a_device(stick: Path) -> None:
     except PermissionError:
         return
     await refuses(stick, "zero", Corrupt)
+
+
+async def test_what_is_swapped_between_looking_and_opening_is_not_followed_and_does_not_hang(stick: Path) -> None:
+    class Late(FolderSource):
+        def _check(self, *_: object) -> None:
+            """Saw a plain file, a moment ago."""
+
+    os.mkfifo(stick / "pipe")
+    (stick / "link").symlink_to("../secret")
+    (stick / "away").symlink_to("../outside")
+    source = Late(stick)
+    async with asyncio.timeout(5):
+        for name in ("pipe", "link", "away/secret"):
+            with pytest.raises(SyncError):
+                await source.fetch(name, limit_bytes=1000, received=lambda n: None)
+            with pytest.raises(SyncError):
+                await source.read(name, 0, 3, lambda piece: None)
 
 
 async def test_folders_and_files_in_the_wrong_place_are_missing(stick: Path) -> None:

@@ -326,6 +326,7 @@ OK206 = "HTTP/1.1 206 Partial Content\n"
         (OK206 + "Content-Range: bytes 0-{last}/{total}\nContent-Length: {size}", Corrupt),
         (OK206 + "Content-Range: bytes {start}-{size}/{total}\nContent-Length: {size}", Corrupt),
         (OK206 + "Content-Range: bytes {start}-{last}/5\nContent-Length: {size}", Corrupt),
+        (OK206 + "Content-Range: bytes {start}-{last}/{last}\nContent-Length: {size}", Corrupt),
         (OK206 + "Content-Range: bytes={start}-{last}/{total}\nContent-Length: {size}", Corrupt),
         (OK206 + "Content-Range: bytes -5-{last}/{total}\nContent-Length: {size}", Corrupt),
         (OK206 + "Content-Range: bytes " + "9" * 5000 + "-{last}/{total}\nContent-Length: {size}", Corrupt),

@@ -150,6 +150,36 @@ async def test_of_what_must_be_somewhere_silence_means_later_and_not_never() -> 
         assert await driven(it.clock, taken(source, 0, 10)) == DATA[:10]
 
 
+async def test_the_silence_of_one_counts_also_while_it_rests() -> None:
+    async with group(busy, absent) as it:
+        with pytest.raises(Unreachable):
+            await taken(it.mirrors, 0, 10)
+        with pytest.raises(Unreachable) as caught:
+            await it.mirrors.read("packs/other", 0, 10, lambda piece: None)
+        assert not isinstance(caught.value, Missing) and it.asked == [1, 2]
+        await it.clock.advance(10)
+        it.servers[0].script = absent
+        with pytest.raises(Missing):
+            await it.mirrors.read("packs/third", 0, 10, lambda piece: None)
+
+
+async def test_who_breaks_off_but_brings_something_rests_shortly() -> None:
+    async with group(cut_after(10)) as it:
+        for _ in range(6):
+            with pytest.raises(Unreachable):
+                await taken(it.mirrors, 0, 100)
+            assert it.mirrors.standing[0].rests_until_s - it.clock.monotonic() <= 2
+            await it.clock.advance(2)
+
+
+async def test_nobody_is_blamed_for_a_name_that_cannot_be() -> None:
+    async with group(good) as it:
+        for job in (it.fetch("../x"), it.mirrors.read("../x", 0, 1, lambda piece: None)):
+            with pytest.raises(Corrupt):
+                await job
+        assert it.dropped == [False] and it.asked == [0]
+
+
 # -- What a mirror does not have or cannot do -----------------------------------------------------------------------
 
 

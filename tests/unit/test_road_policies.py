@@ -204,6 +204,19 @@ async def test_speed_is_that_of_the_line_under_all_transfers_and_not_of_the_paus
     assert meter.speed.bps == pytest.approx(12_000 * 8 * 10, rel=0.15)
 
 
+async def test_a_transfer_that_begins_beside_another_does_not_hide_its_time() -> None:
+    clock = FakeClock(NOW)
+    meter = Meter(clock)
+    meter.begin("a")
+    for _ in range(100):
+        await clock.advance(0.5)
+        meter.begin("b")
+        meter.count("b", 10_000)
+        meter.end()
+    meter.end()
+    assert meter.speed.bps == pytest.approx(160_000, rel=0.01)
+
+
 async def test_the_cap_is_not_taken_for_the_speed_of_the_line() -> None:
     clock, cap = FakeClock(NOW), None
     gate = Throttle(clock, lambda: cap)
