@@ -19,7 +19,7 @@ from sync.publishing.reading import Current, read_current
 from sync.publishing.rebuild import index_listing, restart_history
 from sync.store.files import locked, make_directory, write_file
 from sync.trust.keys import Keys
-from sync.trust.signing import Ledger
+from sync.trust.signing import TIMESTAMP_NAME, Ledger
 
 _SETTINGS_NAME = "publisher.json"
 
@@ -94,7 +94,10 @@ class Folder:
     def sign(self, outbox: Outbox, ledger: Ledger) -> None:
         """Write signed metadata, each file durable before the next; what it leads to is in place already."""
         for name, data in ledger.files():
-            outbox.put(f"metadata/{name}", data)
+            if name == TIMESTAMP_NAME:
+                outbox.replace(f"metadata/{name}", data)
+            else:
+                outbox.put(f"metadata/{name}", data)
             outbox.settle()
 
     @contextmanager

@@ -126,6 +126,7 @@ class Intake:
             recipe = recipe_in(card, known.length_bytes)
             for digest, pack, offset, stored, length in spots(card, recipe):
                 self._packs.unit(pack, offset, stored, length, digest)
+            self._outbox.keep(card_path(known.sha256))
         except Corrupt:
             self._cards.forget(known.sha256)
             return False
