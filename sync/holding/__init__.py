@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from sync import Missing
+from sync import Missing, NoSpace
 from sync.holding.index import UnitIndex
 from sync.holding.part import JOURNAL_SUFFIX, PART_SUFFIX, Incomplete, Part
 from sync.holding.recipes import Recipes
@@ -24,7 +24,7 @@ from sync.holding.verify import Cursor, Damage, hash_on
 from sync.ids import check_sha256, is_sha256
 from sync.recipe import Recipe
 from sync.recipe.cutter import make_recipe
-from sync.store.files import make_directory, sync_directory
+from sync.store.files import make_directory, space_errors, sync_directory
 
 __all__ = ["Cursor", "Damage", "Holding", "Incomplete", "Part"]
 WHOLE_BYTES = 1 << 62
@@ -248,16 +248,28 @@ class Holding:
     def _adopt(self, recipe: Recipe) -> None:
         with self._lock:
             self._damaged.discard(recipe.sha256)
-        self._indexed(lambda: self._index.add(recipe.sha256, recipe.unit_hashes))
+        self._note_in_index(lambda: self._index.add(recipe.sha256, recipe.unit_hashes))
 
     def _forget_units(self, sha256: str) -> None:
         with self._lock:
             recipe = self._recipes.of(sha256)
-        self._indexed(lambda: self._index.remove(sha256, recipe.unit_hashes if recipe else None))
+        self._note_in_index(lambda: self._index.remove(sha256, recipe.unit_hashes if recipe else None))
+
+    def _note_in_index(self, work: Callable[[], None]) -> None:
+        """Write into the index; what could not be written there is made up for when it is opened again."""
+        try:
+            self._indexed(work)
+        except (OSError, NoSpace):
+            self.close()
 
     def _indexed(self, work: Callable[[], T]) -> T:
-        """Do something with an index that is complete and sound."""
-        with self._lock:
+        """Do something with an index that is complete and sound.
+
+        Raises:
+            OSError: the disk fails.
+            NoSpace: it is full.
+        """
+        with self._lock, space_errors(self.root, 0):
             if not self._index_is_complete:
                 self._index.guarded(self._refill, self._refill)
                 self._index_is_complete = True

@@ -6,6 +6,7 @@ it are hashed in full. At 160 KB a unit, 1 TB of lessons makes 6.5 million rows.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -90,13 +91,22 @@ class UnitIndex:
                 self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
 
     def guarded(self, work: Callable[[], T], refill: Callable[[], None]) -> T:
-        """Do the work; when the file turns out to be damaged, throw it away, refill it, and do the work once more."""
+        """Do the work; when the file turns out to be damaged, throw it away, refill it, and do the work once more.
+
+        Raises:
+            OSError: that does not work either; ENOSPC when the disk is full.
+        """
         try:
             return work()
-        except sqlite3.DatabaseError:
+        except sqlite3.Error:
             self.reset()
+        try:
             refill()
             return work()
+        except sqlite3.Error as error:
+            self.close()
+            number = errno.ENOSPC if error.sqlite_errorcode == sqlite3.SQLITE_FULL else errno.EIO
+            raise OSError(number, f"the index {self._path} cannot be used: {error}") from error
 
     def _forget(self, database: sqlite3.Connection, sha256: str, hashes: bytes | None) -> None:
         row = database.execute("select id from object where sha256 = ?", (bytes.fromhex(sha256),)).fetchone()

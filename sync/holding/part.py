@@ -7,6 +7,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -327,7 +328,8 @@ class Part:
         except OSError:
             # Linux now calls the lost pages clean, and a second fsync would succeed: believe only what the disk gives.
             os.posix_fadvise(self._file, 0, 0, os.POSIX_FADV_DONTNEED)
-            self._journal.remove()
+            with suppress(OSError):
+                self._journal.remove()
             raise
 
     def _fits(self) -> bool:
