@@ -24,7 +24,7 @@ from benchmarks.sync.corpus import Corpus
 from benchmarks.sync.extras import LIBRARY_FILES, RSYNC_FILES, big_lesson, library_size, rsync_list, speeds
 from benchmarks.sync.floor import floor
 from benchmarks.sync.line import HOST, LineProcess, Shape
-from benchmarks.sync.ours import TOOL, ours
+from benchmarks.sync.ours import TOOL, Failed, ours
 from benchmarks.sync.rivals import CUT_RIVALS, RIVALS, Job, Result
 from benchmarks.sync.running import client, nginx, versions
 from benchmarks.sync.table import report, size
@@ -73,13 +73,16 @@ class Run:
         work.mkdir()
         return Job(case, self.corpus.old(case), self.corpus.new(case), shape, work, limit_s)
 
-    def one(self, what: str, tool: Callable[[Job], Result], job: Job) -> Result:
+    def one(self, what: str, name: str, tool: Callable[[Job], Result], job: Job) -> Result:
         """Run one tool and say so."""
-        result = tool(job)
+        try:
+            result = tool(job)
+        except Failed as error:
+            result = Result(name, job.case, note=str(error))
         state = "" if result.verified else f"  NOT the new tree: {result.note}"
         words = f"{what:<36} {result.tool:<20} {size(result.wire):>10}  {result.rounds:>4} turns {result.wall_s:8.2f} s"
         print(words + state, flush=True)
-        if not result.verified and not job.shape.cut_bytes:
+        if not result.verified and (name == TOOL or not job.shape.cut_bytes):
             self.problems.append(f"{what}, {result.tool}: not the new tree: {result.note}")
         return result
 
@@ -88,7 +91,7 @@ class Run:
         for case in self.cases:
             self.measured.floors[case] = floor(self.corpus.old(case), self.corpus.new(case))
             for name, tool in self.chosen(RIVALS).items():
-                result = self.one(f"{case} ({CASES[case]})", tool, self.job(case, Shape(), FREE_LIMIT_S))
+                result = self.one(f"{case} ({CASES[case]})", name, tool, self.job(case, Shape(), FREE_LIMIT_S))
                 self.measured.free.setdefault(case, {})[name] = result
 
     def shaped_lines(self) -> None:
@@ -99,7 +102,7 @@ class Run:
             for name, tool in self.chosen(CUT_RIVALS if link.cut_bytes else RIVALS).items():
                 if link.only and name not in link.only:
                     continue
-                result = self.one(link.name, tool, self.job(link.case, shape, LINK_LIMIT_S))
+                result = self.one(link.name, name, tool, self.job(link.case, shape, LINK_LIMIT_S))
                 self.measured.links.setdefault(link.name, {})[name] = result
                 if result.line_cpu_share > LINE_CPU_MAX:
                     raise Invalid(f"{link.name}, {name}: the line used {result.line_cpu_share:.0%} of a core")
@@ -201,7 +204,7 @@ def main() -> int:
         run.free_lines()
         run.beside(scale=words.scale, big=words.big)
         run.shaped_lines()
-    except Invalid as error:
+    except (Invalid, Failed) as error:
         run.problems.append(str(error))
     shutil.rmtree(run.folder / "work", ignore_errors=True)
     targets = judge(run.measured)

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.sync.big import make_big
+from benchmarks.sync.central import invented_name
 from benchmarks.sync.corpus import OLD_TIME_S, Corpus
 from benchmarks.sync.line import HOST, Shape
-from benchmarks.sync.ours import TOOL, Failed, adapter
+from benchmarks.sync.ours import TOOL, Failed, central, counted_pull, edge
 from benchmarks.sync.rivals import Job, Result, measured, same_tree
 from benchmarks.sync.running import Served, client, nginx, rsync_daemon
 
@@ -27,17 +28,14 @@ def job(work: Path, case: str, old: Path | None = None, new: Path | None = None)
     return Job(case, old or work, new or work, Shape(), work, LIMIT_S)
 
 
-def counted_pull(here: Job, served: Served, central: Path, edge: Path, seq: int) -> Result:
+def pull_to(here: Job, served: Served, home: Path, seq: int) -> Result:
     """One pull through the line.
 
     Raises:
         Failed: the edge is not at ``seq`` afterwards.
     """
     result = Result(TOOL, here.case)
-    with measured(result, here, served.port, served) as line:
-        ran, said = adapter(here, "pull", str(edge), str(central), f"http://{HOST}:{line.port}/")
-        result.ran(ran)
-    result.rss_bytes = int(said["rss_bytes"])
+    said = counted_pull(here, result, served, home, here.work / "edge")
     result.verified = said["seq"] == seq
     if not result.verified:
         raise Failed(f"{here.case}: the edge is at {said['seq']:.0f}, not at {seq}")
@@ -47,19 +45,17 @@ def counted_pull(here: Job, served: Served, central: Path, edge: Path, seq: int)
 def library_size(work: Path, files: int) -> tuple[Result, Result]:
     """A pull with nothing new, and one of five changes, in a library of so many names."""
     here = job(work, f"{files} files")
-    central, edge = work / "central", work / "edge"
-    adapter(here, "invent", str(central), str(files))
-    with nginx(central / "published", work) as served:
-        counted_pull(here, served, central, edge, 1)
-        poll = counted_pull(here, served, central, edge, 1)
-        adapter(here, "change", str(central))
-        return poll, counted_pull(here, served, central, edge, 2)
+    home = work / "central"
+    central(here, "invent", str(home), str(files))
+    with nginx(home / "published", work) as served:
+        pull_to(here, served, home, 1)
+        poll = pull_to(here, served, home, 1)
+        central(here, "change", str(home))
+        return poll, pull_to(here, served, home, 2)
 
 
 def rsync_list(work: Path, files: int) -> Result:
     """rsync with nothing new: empty files, so that only its list is seen."""
-    from benchmarks.sync.adapter import invented_name
-
     here = job(work, f"{files} files")
     result, trees = Result("rsync", here.case), (work / "old", work / "new")
     for folder in trees:
@@ -97,12 +93,12 @@ def big_lesson(corpus: Corpus, work: Path) -> tuple[Result, Result]:
     """An edge that gets a lesson of 2 GB, and then its new title."""
     old, new = make_big(corpus)
     here = job(work, "2 GB lesson", old, new)
-    central, edge, out = work / "central", work / "edge", work / "out"
-    adapter(here, "publish", str(central), str(old))
-    with nginx(central / "published", work) as served:
-        whole = counted_pull(here, served, central, edge, 1)
-        adapter(here, "publish", str(central), str(new))
-        edited = counted_pull(here, served, central, edge, 2)
-    adapter(here, "export", str(edge), str(out))
+    home, out = work / "central", work / "out"
+    central(here, "publish", str(home), str(old))
+    with nginx(home / "published", work) as served:
+        whole = pull_to(here, served, home, 1)
+        central(here, "publish", str(home), str(new))
+        edited = pull_to(here, served, home, 2)
+    edge(here, "export", str(work / "edge"), str(out))
     edited.verified = same_tree(out, new)
     return whole, edited

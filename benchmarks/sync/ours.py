@@ -1,17 +1,18 @@
 """Our own side: a publisher that makes two releases, nginx in front of its folder, an edge in a process of its own.
 
-The programs' code is only touched in ``benchmarks.sync.adapter``; it runs in subprocesses, so that CPU and memory are
-those of one side alone.
+Our code is only touched in ``benchmarks.sync.central`` and ``benchmarks.sync.edge``; both run as processes of their
+own, so that CPU and memory are those of one side alone.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 from benchmarks.sync.line import HOST
 from benchmarks.sync.rivals import Job, Result, measured, same_tree
-from benchmarks.sync.running import Ran, client, nginx
+from benchmarks.sync.running import Ran, Served, client, nginx
 
 TOOL = "ours"
 
@@ -20,13 +21,24 @@ class Failed(RuntimeError):
     """Our own side did not do its work."""
 
 
-def adapter(job: Job, *words: str) -> tuple[Ran, dict[str, float]]:
-    """Run one command of the adapter; return how it ran and the JSON of its last line.
+def central(job: Job, *words: str) -> dict[str, float]:
+    """Run one command of the publisher. Raises as ``_said``."""
+    return _said(job, "central", *words)[1]
+
+
+def edge(job: Job, *words: str) -> tuple[Ran, dict[str, float]]:
+    """Run one command of the edge. Raises as ``_said``."""
+    return _said(job, "edge", *words)
+
+
+def _said(job: Job, side: str, *words: str) -> tuple[Ran, dict[str, float]]:
+    """Run one command; return how it ran and the JSON of its last line.
 
     Raises:
         Failed: it ended badly, or took too long.
     """
-    ran = client([sys.executable, "-m", "benchmarks.sync.adapter", *words], job.work / f"{words[0]}.log", job.limit_s)
+    command = [sys.executable, "-m", f"benchmarks.sync.{side}", *words]
+    ran = client(command, job.work / f"{words[0]}.log", job.limit_s)
     if ran.code:
         raise Failed(f"{' '.join(words)} ended with {ran.code}:\n{ran.output}")
     return ran, json.loads(ran.output.strip().splitlines()[-1])
@@ -34,18 +46,22 @@ def adapter(job: Job, *words: str) -> tuple[Ran, dict[str, float]]:
 
 def ours(job: Job) -> Result:
     """Publish the old tree, bring an edge up to it, publish the new tree; then measure the pull."""
-    result, central, edge = Result(TOOL, job.case), job.work / "central", job.work / "edge"
-    site = central / "published"
-    adapter(job, "publish", str(central), str(job.old))
-    with nginx(site, job.work) as served:
-        adapter(job, "pull", str(edge), str(central), f"http://{HOST}:{served.port}/")
-        _, made = adapter(job, "publish", str(central), str(job.new))
+    result, home, here, out = Result(TOOL, job.case), job.work / "central", job.work / "edge", job.work / "out"
+    central(job, "publish", str(home), str(job.old))
+    with nginx(home / "published", job.work) as served:
+        edge(job, "pull", str(here), str(home), f"http://{HOST}:{served.port}/")
+        made = central(job, "publish", str(home), str(job.new))
         result.details.update({f"publish_{name}": value for name, value in made.items()})
-        with measured(result, job, served.port, served) as line:
-            ran, said = adapter(job, "pull", str(edge), str(central), f"http://{HOST}:{line.port}/")
-            result.ran(ran)
-    result.rss_bytes = int(said["rss_bytes"])
-    out = job.work / "out"
-    adapter(job, "export", str(edge), str(out))
+        counted_pull(job, result, served, home, here)
+    edge(job, "export", str(here), str(out))
     result.verified = same_tree(out, job.new)
     return result
+
+
+def counted_pull(job: Job, result: Result, served: Served, home: Path, here: Path) -> dict[str, float]:
+    """One pull through the line; returns what the edge said."""
+    with measured(result, job, served.port, served) as line:
+        ran, said = edge(job, "pull", str(here), str(home), f"http://{HOST}:{line.port}/")
+        result.ran(ran)
+    result.rss_bytes = int(said["rss_bytes"])
+    return said

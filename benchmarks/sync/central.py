@@ -1,15 +1,12 @@
-"""The only module here that knows our own interfaces. Commands, each a process, each ending with one line of JSON:
+"""Our publisher, as a process. Each command ends with one line of JSON:
 
-publish CENTRAL TREE              the next release of the channel holds exactly the files of TREE
-invent CENTRAL FILES              the same with so many names of a few tiny objects
-change CENTRAL                    five of those names get new objects
-pull EDGE CENTRAL URL             bring the edge up to the newest release; goes on after cuts by itself
-export EDGE TREE                  the edge's newest release under its names, as links
+python -m benchmarks.sync.central publish CENTRAL TREE      the next release holds exactly the files of TREE
+python -m benchmarks.sync.central invent CENTRAL FILES      so many names of a few tiny objects
+python -m benchmarks.sync.central change CENTRAL            five of those names get new objects
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import random
 import sys
@@ -18,17 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.sync.corpus import tree
+from benchmarks.sync.edge import CHANNEL, peak_bytes
 from benchmarks.sync.rivals import sha256
-from runtime.clock import SystemClock
-from sync.holding import Holding
 from sync.publishing.intake import Intake, Taken
 from sync.publishing.publisher import Publisher
-from sync.pull import Puller
-from sync.pull.memory import kept_listing
-from sync.road.http import HttpSource
-from sync.road.mirrors import Mirrors
 
-CHANNEL = "lessons"
 INVENTED_OBJECTS = 200
 CHANGED_NAMES = 5
 OBJECT_BYTES = 16
@@ -91,44 +82,6 @@ def change(central: Path) -> dict[str, float]:
     return {"cpu_s": time.process_time() - began}
 
 
-def peak_bytes() -> int:
-    """Largest resident memory of this process since it was started as what it is, unlike that of getrusage."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) * 1024
-
-
-def pull(edge: Path, central: Path, url: str) -> dict[str, float]:
-    """Bring the edge up to date, as ``edge-server sync`` does it: default pauses, everything checked and durable."""
-    clock = SystemClock()
-    holding = Holding(edge / "store")
-    puller = Puller(
-        trust_dir=edge / "trust",
-        source=Mirrors([HttpSource(url)], clock),
-        holding=holding,
-        anchor=(central / "published/metadata/1.root.json").read_bytes(),
-        clock=clock,
-    )
-    pulled = asyncio.run(puller.pull(CHANNEL, now=clock.utc()))
-    wanted = {file.sha256 for file in pulled.listing.files.values()}
-    holding.prune_staged(wanted.__contains__)
-    holding.prune_meta()
-    holding.prune_recipes()
-    holding.close()
-    return {"seq": float(pulled.listing.seq), "bodies": float(pulled.bytes_moved), "requests": float(pulled.requests)}
-
-
-def export(edge: Path, target: Path) -> dict[str, float]:
-    """Put links to the edge's objects under their names."""
-    listing, holding = kept_listing(edge / "trust", CHANNEL), Holding(edge / "store")
-    assert listing is not None
-    for name, file in listing.files.items():
-        path = target / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.hardlink_to(holding.path(file.sha256))
-    holding.close()
-    return {"files": float(len(listing.files))}
-
-
 def main() -> None:
     """Command line."""
     command, words = sys.argv[1], sys.argv[2:]
@@ -136,12 +89,8 @@ def main() -> None:
         said = publish(Path(words[0]), Path(words[1]))
     elif command == "invent":
         said = invent(Path(words[0]), int(words[1]))
-    elif command == "change":
-        said = change(Path(words[0]))
-    elif command == "pull":
-        said = pull(Path(words[0]), Path(words[1]), words[2])
     else:
-        said = export(Path(words[0]), Path(words[1]))
+        said = change(Path(words[0]))
     print(json.dumps({**said, "rss_bytes": float(peak_bytes())}))
 
 
