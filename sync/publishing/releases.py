@@ -22,6 +22,10 @@ MERGED_RECIPE_MAX_BYTES = 64 * 1024
 each merged release of each publish."""
 FULL_RECIPES_MAX_BYTES = 0
 """Stored recipes of a full listing, all or none. The format has none there."""
+EVERY_SPAN_MAX = 2
+"""Merged releases are made at every span up to this one, then at powers of two. A text that each release changes, such
+as a catalogue, comes as a patch only to edges at exactly the base; a larger number helps those a few releases behind.
+"""
 FULL_AFTER_RELEASES = 64
 """A new full listing is made when the newest is that many releases old."""
 
@@ -46,7 +50,9 @@ def plan(seq: int, full_seq: int, floor: int) -> Plan:
     """
     if full_seq < floor or seq - full_seq >= FULL_AFTER_RELEASES:
         full_seq = seq
-    bases = tuple(base for base in skip_bases(seq) if base >= floor and seq - base <= HISTORY_RELEASES_MAX)
+    near = (seq - span for span in range(2, EVERY_SPAN_MAX + 1))
+    wanted = sorted({*near, *skip_bases(seq)}, reverse=True)
+    bases = tuple(base for base in wanted if base >= max(floor, 1) and seq - base <= HISTORY_RELEASES_MAX)
     if not reaches(seq, bases, full_seq):
         bases = tuple(sorted({*bases, full_seq}, reverse=True))
     return Plan(full_seq, bases)

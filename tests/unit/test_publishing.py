@@ -644,6 +644,21 @@ def test_merged_releases_carry_short_recipes_first_and_leave_long_ones_to_cards(
     ]
 
 
+def test_merged_releases_at_every_span_spare_a_whole_catalogue(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(releases, "EVERY_SPAN_MAX", 4)
+    edges = []
+    for n in range(12):
+        catalogue = noise(1, 50_000).hex().encode() + b"%d" % n
+        publisher.publish("main", add={"catalogue.json": catalogue}, remove=(), now=NOW)
+        edges.append(Edge().pull(Base(publisher.published)))
+    for behind, cards in ((1, 0), (2, 0), (3, 0), (4, 0), (5, 1)):
+        base = Base(publisher.published)
+        assert edges[11 - behind].twin().pull(base).content == {"catalogue.json": catalogue}
+        assert len([name for name in base.asked if name.startswith("cards")]) == cards, behind
+
+
 # Damage and loss
 
 
