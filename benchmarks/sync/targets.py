@@ -87,8 +87,8 @@ class Target:
 
 
 def best(results: dict[str, Result]) -> int:
-    """Fewest bytes of any rival."""
-    return min(result.wire for tool, result in results.items() if tool != OURS)
+    """Fewest bytes of any rival that did it."""
+    return min(result.wire for tool, result in results.items() if tool != OURS and result.verified)
 
 
 def judge(measured: Measured) -> list[Target]:
