@@ -28,6 +28,8 @@ from sync.store.files import make_directory, space_errors, sync_directory
 
 __all__ = ["Cursor", "Damage", "Holding", "Incomplete", "Part"]
 WHOLE_BYTES = 1 << 62
+OBJECT_COST_BYTES = 64 * 1024
+"""Opening an object takes about as long as hashing so much of it."""
 T = TypeVar("T")
 
 
@@ -68,10 +70,12 @@ class Holding:
         except FileNotFoundError as error:
             raise Missing(f"no object {sha256}") from error
 
-    def ids(self) -> Iterator[str]:
-        """Yield the id of every object, in ascending order."""
+    def ids(self, after: str = "") -> Iterator[str]:
+        """Yield the id of every object that is greater than ``after``, in ascending order."""
         for folder in sorted(self._objects.iterdir()):
-            yield from sorted(entry.name for entry in folder.iterdir() if is_sha256(entry.name))
+            if folder.name >= after[:2]:
+                names = sorted(entry.name for entry in folder.iterdir() if is_sha256(entry.name))
+                yield from (name for name in names if name > after)
 
     def remove(self, sha256: str) -> None:
         """Drop the object, its recipe and its rows in the index, if they are there."""
@@ -217,16 +221,14 @@ class Holding:
         """
         cursor = cursor or Cursor()
         found: list[Damage] = []
-        for sha256 in self.ids():
-            if sha256 <= cursor.done:
-                continue
+        for sha256 in self.ids(cursor.done):
             if budget_bytes <= 0:
                 return tuple(found), cursor
             cursor, used, damage = hash_on(self.path(sha256), cursor, sha256, budget_bytes)
             self._collect(found, damage)
             if cursor.begun:
                 return tuple(found), cursor
-            budget_bytes -= used
+            budget_bytes -= max(used, OBJECT_COST_BYTES)
         return tuple(found), None
 
     def _collect(self, found: list[Damage], damage: Damage | None) -> None:

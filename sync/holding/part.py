@@ -290,9 +290,10 @@ class Part:
             for offset, length in zip(offsets.tolist(), lengths.tolist(), strict=True):
                 pieces.append((offset, data[position : position + length]))
                 position += length
-            before = np.searchsorted(self._skeleton_end, offsets)
-            before = before[before < len(self._skeleton_end)]
-            pieces += self._skeleton(before[np.isin(self._skeleton_end[before], offsets)])
+            if len(self._skeleton_end):
+                before = np.searchsorted(self._skeleton_end, offsets)
+                np.minimum(before, len(self._skeleton_end) - 1, out=before)
+                pieces += self._skeleton(before[self._skeleton_end[before] == offsets])
         if ordinals:
             self._write(ordinals, pieces)
 

@@ -22,7 +22,7 @@ from sync.listing import Listing, NamedFile, listing_root, read_moment
 from sync.pull.ways import Way, way_by_card
 from sync.release import Release, apply_release, decode_release
 from sync.road import Source
-from sync.store.files import write_file
+from sync.store.files import TEMPORARY_SUFFIX, space_errors
 from sync.store.threads import in_thread
 
 CARD_SUFFIX = ".card"
@@ -92,7 +92,7 @@ class Documents:
         Raises:
             Corrupt: no card of that object and recipe could be had.
         """
-        kept = self._meta / (file.sha256 + CARD_SUFFIX)
+        kept = self._kept_card(file)
         raw = None if fresh else await asyncio.to_thread(_read, kept, CARD_MAX_BYTES)
         if raw is not None:
             with suppress(Corrupt):
@@ -106,9 +106,19 @@ class Documents:
                 if self._judge is None or not self._judge.reject(name):
                     raise
             else:
-                await in_thread(write_file, kept, raw)
+                await in_thread(_keep, kept, raw)
                 return way
         raise Corrupt(f"{name} came wrong {ATTEMPTS_MAX} times")
+
+    async def have_card(self, file: NamedFile) -> None:
+        """Fetch the card of an object for later, unless it is kept; what it says is looked at then."""
+        kept = self._kept_card(file)
+        if not await asyncio.to_thread(kept.exists):
+            raw = await self._source.fetch(card_path(file.sha256), limit_bytes=CARD_MAX_BYTES, received=_uncounted)
+            await in_thread(_keep, kept, raw)
+
+    def _kept_card(self, file: NamedFile) -> Path:
+        return self._meta / (file.sha256 + CARD_SUFFIX)
 
     async def _release(self, step: Step, channel: str) -> Release:
         raw = await self._hashed("releases", step.sha256, step.length_bytes)
@@ -126,7 +136,7 @@ class Documents:
         for _ in range(ATTEMPTS_MAX):
             raw = await self._fetch(name, length)
             if len(raw) == length and await asyncio.to_thread(sha256_hex, raw) == sha256:
-                await in_thread(write_file, kept, raw)
+                await in_thread(_keep, kept, raw)
                 return raw
             if self._judge is None or not self._judge.reject(name):
                 break
@@ -151,6 +161,18 @@ def _arrive(held: Listing | None, releases: list[Release], head: Head) -> Listin
     if listing.issued != read_moment(head.issued) or listing_root(listing) != head.root:
         raise Astray(f"the releases lead to another listing than the signed one of release {head.seq}")
     return listing
+
+
+def _keep(path: Path, raw: bytes) -> None:
+    """Keep it for this pull or the next; whoever reads it compares hashes, so that a power cut may spoil it."""
+    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
+    try:
+        with space_errors(path.parent, len(raw)):
+            temporary.write_bytes(raw)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _read(path: Path, most: int) -> bytes | None:

@@ -25,7 +25,7 @@ class Guide:
         self._entries: dict[str, tuple[RecipeEntry, tuple[str, ...]]] = {}
         for release in releases:
             self._entries.update((entry.sha256, (entry, release.packs)) for entry in release.recipes)
-        self._ahead: dict[str, asyncio.Task[Way]] = {}
+        self._ahead: dict[str, asyncio.Task[None]] = {}
         self.is_slow = False
         """Whether the last way had to be fetched."""
 
@@ -38,8 +38,8 @@ class Guide:
         """
         self.is_slow = True
         if (task := self._ahead.pop(file.sha256, None)) is not None:
-            return await task
-        entry, packs = self._entries.get(file.sha256, (None, ()))
+            await task
+        entry, packs = self._entries.pop(file.sha256, (None, ()))
         if entry is not None and entry.recipe_sha256 == file.recipe_sha256:
             way = await asyncio.to_thread(self._way_by_entry, file, entry, packs)
             if way is not None:
@@ -53,7 +53,7 @@ class Guide:
             if len(self._ahead) >= CARDS_AHEAD:
                 return
             if file.sha256 not in self._entries and file.sha256 not in self._ahead:
-                self._ahead[file.sha256] = group.create_task(self._documents.way_by_card(file))
+                self._ahead[file.sha256] = group.create_task(self._documents.have_card(file))
 
     def _way_by_entry(self, file: NamedFile, entry: RecipeEntry, packs: tuple[str, ...]) -> Way | None:
         base = None
