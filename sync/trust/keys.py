@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -137,7 +138,8 @@ class Keys:
             if not folder.exists():
                 folder.mkdir(mode=0o700, parents=True)
                 sync_directory(folder.parent)
-        path.parent.chmod(0o700)
+        with suppress(PermissionError):  # of a stick whose file system knows no owners
+            path.parent.chmod(0o700)
         if not path.exists():
             write_file(path, CryptoSigner.generate_ed25519().private_bytes, mode=0o600)
         return self.signer(name)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tuf.api.metadata import Metadata, Timestamp
 
-from sync import Corrupt, Unreachable, Untrusted
+from sync import Corrupt, Missing, TooLong, Unreachable, Untrusted
 from sync.head import decode_head, encode_head, head_path
 from sync.road.folder import FolderSource
 from sync.store.files import write_file
@@ -29,7 +31,7 @@ from sync.trust import (
     TARGETS_EXPIRY_DAYS,
     TIMESTAMP_EXPIRY_DAYS,
 )
-from sync.trust.bridge import Received
+from sync.trust.bridge import Fetcher, Received
 from sync.trust.clock import judged_now
 from sync.trust.documents import TIMESTAMP_NAME
 from sync.trust.memory import ChannelMemory, floor_of
@@ -142,9 +144,9 @@ async def test_a_channel_that_was_taken_off_is_gone_and_the_others_stay(house: H
     assert found == [False, True, False]
 
 
-async def look_up(house: House, edge: Edge, paths: list[str]) -> list[bool]:
+async def look_up(house: House, edge: Edge, paths: list[str], source: Fetcher | None = None) -> list[bool]:
     trusted = await trusted_targets(
-        paths, anchor=house.anchor, folder=edge.folder, source=house.source, now=NOW, received=lambda _: None
+        paths, anchor=house.anchor, folder=edge.folder, source=source or house.source, now=NOW, received=lambda _: None
     )
     return [trusted[path].target is not None for path in paths]
 
@@ -404,3 +406,63 @@ async def test_a_failure_at_once_ends_the_other_request(house: House, edge: Edge
     with pytest.raises(Unreachable):
         await edge.pull(source)
     assert source.ended == len(source.asked) == 2
+
+
+# -- Whatever the line says --------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+class Lying:
+    """Hands out forged files, and the honest ones for the rest."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = files
+
+    async def fetch(self, name: str, *, limit_bytes: int, received: Received) -> bytes:
+        if name not in self.files:
+            raise Missing(name)
+        if len(self.files[name]) > limit_bytes:
+            raise TooLong(name)
+        return self.files[name]
+
+
+def places(value: object, at: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    yield at
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from places(inner, (*at, key))
+
+
+def replaced(value: Any, at: tuple[Any, ...], new: object) -> Any:
+    if not at:
+        return new
+    copied = value.copy()
+    copied[at[0]] = replaced(copied[at[0]], at[1:], new)
+    return copied
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+async def test_any_value_in_any_place_is_refused_as_ours(house: House, edge: Edge, data: st.DataObject) -> None:
+    files = {f"metadata/{name}": raw for name, raw in house.ledger().files()}
+    name = data.draw(st.sampled_from([*(name for name in files if "root" not in name), "metadata/2.root.json"]))
+    honest = json.loads(files.get(name, house.anchor))
+    at = data.draw(st.sampled_from(sorted(places(honest), key=repr)))
+    value = data.draw(JSON)
+    files[name] = json.dumps(replaced(honest, at, value)).encode()
+    with contextlib.suppress(Untrusted, Unreachable):
+        assert await look_up(house, edge, [head_path("main")], Lying(files)) == [True]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(raw=st.binary(max_size=200) | st.just(b"[" * 100_000) | st.just(b'{"signed":' * 5_000))
+async def test_any_bytes_are_refused_as_ours(house: House, edge: Edge, raw: bytes) -> None:
+    for name in ("metadata/2.root.json", "metadata/timestamp.json"):
+        files = {f"metadata/{name}": raw for name, raw in house.ledger().files()} | {name: raw}
+        with pytest.raises(Untrusted):
+            await look_up(house, edge, [], Lying(files))
