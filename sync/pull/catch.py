@@ -4,22 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from sync.pull.begun import Begun, Key, key_of
 from sync.want import PackRange, WantedUnit
 
-Partials = dict[tuple[str, int, int], bytes]
-"""What came of a unit when a transfer ended within it: by pack, offset and stored length."""
+SPILL_BYTES = 384 * 1024
+"""Of a unit that is under way so much is written to the disk at a time: a process that is killed loses no more of it.
+With two requests under way and what the system buffers that stays below 1 MiB."""
 
 
 class Catch:
     """A sink. Of a unit that was begun by an earlier transfer only the rest is asked for."""
 
-    def __init__(self, request: PackRange, partials: Partials, deliver: Callable[[WantedUnit, bytes], None]) -> None:
-        """Take up what is in ``partials`` of the first unit; hand each whole unit to ``deliver``."""
-        self._units, self._pack = request.units, request.pack
-        self._partials, self._deliver = partials, deliver
+    def __init__(
+        self,
+        request: PackRange,
+        first: bytes,
+        begun: Begun,
+        deliver: Callable[[WantedUnit, bytes], None],
+        spill: Callable[[Key, int, bytes], None],
+    ) -> None:
+        """Prepare for one request.
+
+        Args:
+            request: What will be asked for.
+            first: What is there already of the first unit.
+            begun: Hears of the unit that is under way when the transfer ends.
+            deliver: Gets each whole unit.
+            spill: Gets, for a long unit, a position in it and the bytes from there, as they grow.
+        """
+        self._units = request.units
+        self._begun, self._deliver, self._spill = begun, deliver, spill
         self._next = 0
         self._base = request.start
-        self._buffer = bytearray(partials.pop(_key(request.units[0]), b""))
+        self._buffer = bytearray(first)
+        self._spilled = min(len(first), begun.spilled_bytes(request.units[0]))
 
     @property
     def position(self) -> int:
@@ -38,18 +56,18 @@ class Catch:
             unit = self._units[self._next]
             start = unit.offset - self._base
             self._next += 1
+            self._spilled = 0
             self._deliver(unit, bytes(self._buffer[start : start + unit.stored]))
         needed = self._units[self._next].offset if self._next < len(self._units) else self.position
         if needed > self._base:
             gone = min(needed - self._base, len(self._buffer))
             del self._buffer[:gone]
             self._base += gone
+        if self.rest and self._base == self.rest[0].offset and len(self._buffer) - self._spilled >= SPILL_BYTES:
+            self._spill(key_of(self.rest[0]), self._spilled, bytes(self._buffer[self._spilled :]))
+            self._spilled = len(self._buffer)
 
     def put_down(self) -> None:
         """Keep what came of the unit that is under way."""
         if self.rest and self._buffer and self._base == self.rest[0].offset:
-            self._partials[_key(self.rest[0])] = bytes(self._buffer)
-
-
-def _key(unit: WantedUnit) -> tuple[str, int, int]:
-    return unit.pack, unit.offset, unit.stored
+            self._begun.keep(key_of(self.rest[0]), bytes(self._buffer))

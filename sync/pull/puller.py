@@ -19,7 +19,7 @@ from sync import NoChannel, NoSpace, Untrusted
 from sync.head import Head, decode_head, head_path
 from sync.holding import Holding
 from sync.listing import Listing, NamedFile
-from sync.pull.catch import Partials
+from sync.pull.begun import Begun
 from sync.pull.documents import Astray, Documents, Judged
 from sync.pull.guide import Guide
 from sync.pull.memory import keep_listing, kept_listing
@@ -161,7 +161,7 @@ class Puller:
         self._judge = source if isinstance(source, Judged) else None
         self._source = Retrying(Metered(source, self._meter), self._clock, retry or RetryPolicy())
         self._disk_bytes_per_byte, self._spare_bytes = disk_bytes_per_byte, spare_bytes
-        self._partials: Partials = {}
+        self._begun = Begun(holding.meta)
 
     def __str__(self) -> str:
         """Name the source."""
@@ -364,11 +364,10 @@ class Puller:
             documents=documents,
             guide=Guide(documents, self._holding, releases),
             clock=self._clock,
-            partials=self._partials,
+            begun=self._begun,
             report=report,
         )
         await run.objects(todo)
-        self._partials.clear()
 
 
 async def _advance(documents: Documents, held: Listing | None, head: Head) -> tuple[Listing, list[Release]]:

@@ -20,8 +20,9 @@ from sync import Corrupt, Missing, SyncError
 from sync.holding import Holding, Incomplete, Part
 from sync.listing import NamedFile
 from sync.patch import expand
+from sync.pull.begun import Begun, Key
 from sync.pull.board import Board, Job, Taker
-from sync.pull.catch import Catch, Partials
+from sync.pull.catch import Catch
 from sync.pull.documents import Documents, Judged
 from sync.pull.guide import CARDS_AHEAD, Guide
 from sync.pull.seeds import Seeds
@@ -67,13 +68,13 @@ class Run:
         documents: Documents,
         guide: Guide,
         clock: Clock,
-        partials: Partials,
+        begun: Begun,
         report: Callable[[int, int], None],
     ) -> None:
         """``report`` hears of objects that are done and of bytes that came (or were lost again: less than 0)."""
         self._source, self._judge, self._holding = source, judge, holding
         self._documents, self._guide, self._clock, self._report = documents, guide, clock, report
-        self._partials = partials
+        self._begun = begun
         self._board, self._bell, self._seeds = Board(), Bell(), Seeds(holding)
         self._todo: deque[NamedFile] = deque()
         self._parts: list[Part] = []
@@ -82,6 +83,9 @@ class Run:
         self._full: list[tuple[int, Job]] = []
         self._landing: deque[tuple[WantedUnit, bytes]] = deque()
         self._landing_bytes = 0
+        self._spilling: deque[tuple[Key, int, bytes]] = deque()
+        self._doubtful: set[bytes] = set()
+        """Units of which a part came earlier."""
         self._dirty_bytes, self._dirty_since_s = 0, clock.monotonic()
         self._fresh_cards: set[Job] = set()
         self._left = self._number = 0
@@ -102,6 +106,7 @@ class Run:
         self._left = len(todo)
         if not todo:
             return
+        await in_thread(self._begun.look)
         try:
             async with together() as group:
                 group.create_task(self._admit(group))
@@ -235,7 +240,11 @@ class Run:
                 return
             request = self._board.take()
             self._bell.ring()
-            catch = Catch(request, self._partials, self._deliver)
+            first = b""
+            if self._begun.knows(request.units[0]):
+                first = await in_thread(self._begun.take, request.units[0])
+                self._doubtful.add(request.units[0].sha256)
+            catch = Catch(request, first, self._begun, self._deliver, self._spill)
             try:
                 await self._source.read(_pack_path(request.pack), catch.position, request.stop, catch)
             except NoRanges:
@@ -255,6 +264,10 @@ class Run:
         self._landing_bytes += len(stored)
         self._bell.ring()
 
+    def _spill(self, key: Key, position: int, data: bytes) -> None:
+        self._spilling.append((key, position, data))
+        self._bell.ring()
+
     async def _move(self, unit: WantedUnit) -> bool:
         """Look into the newest cards for another place of the unit, and wish it there."""
         for job, _ in self._board.takers(unit):
@@ -272,12 +285,12 @@ class Run:
 
     async def _land(self, group: asyncio.TaskGroup) -> None:
         while True:
-            await self._bell.until(lambda: self._is_done or bool(self._landing))
+            await self._bell.until(lambda: self._is_done or bool(self._landing or self._spilling))
             if self._is_done:
                 return
             batch = [(unit, stored, self._board.takers(unit)) for unit, stored in self._landing]
             self._landing.clear()
-            wrong = await in_thread(_write, batch)
+            wrong = await in_thread(self._write, batch)
             for unit, stored, served in batch:
                 self._landing_bytes -= len(stored)
                 if not self._board.expects(unit.sha256):
@@ -297,10 +310,32 @@ class Run:
                 self._is_flushing = True
                 group.create_task(self._flush())
 
+    def _write(self, batch: Sequence[Landed]) -> set[bytes]:
+        """Write units into every part that wants them, and what is to be spilled; return the hashes of wrong units."""
+        while self._spilling:
+            self._begun.write(*self._spilling.popleft())
+        wrong = set()
+        for unit, stored, takers in batch:
+            try:
+                data = stored if unit.stored == unit.length else expand(stored, unit.length, most=UNIT_MAX_BYTES)
+            except Corrupt:
+                data = b""
+            if not _is_right(unit, data):
+                wrong.add(unit.sha256)
+                continue
+            for job, ordinal in takers:
+                job.part.write_known(ordinal, data)
+        self._begun.drop(unit for unit, _, _ in batch)
+        return wrong
+
     async def _refuse(self, unit: WantedUnit) -> None:
         """Deal with wrong bytes: another mirror, or another place, or the end."""
         name = _pack_path(unit.pack)
-        if self._judge is not None and self._judge.reject(name, unit.offset, unit.stop):
+        if unit.sha256 in self._doubtful:
+            self._doubtful.discard(unit.sha256)
+            self._board.again(unit)
+            self._board.plan(first=True)
+        elif self._judge is not None and self._judge.reject(name, unit.offset, unit.stop):
             self._board.again(unit)
             self._board.plan(first=True)
         elif not await self._move(unit):
@@ -350,28 +385,15 @@ class Run:
     def _put_down(self) -> None:
         """Write what came, make all of it durable as far as the disk lets us, and close every part."""
         with suppress(SyncError, OSError):
-            _write([(unit, stored, self._board.takers(unit)) for unit, stored in self._landing])
+            self._write([(unit, stored, self._board.takers(unit)) for unit, stored in self._landing])
         for part in self._parts:
             with suppress(SyncError, OSError):
                 part.flush(durable=True)
             part.close()
 
 
-def _write(batch: Sequence[Landed]) -> set[bytes]:
-    """Write units into every part that wants them; return the hashes of those that are wrong."""
-    wrong = set()
-    for unit, stored, takers in batch:
-        try:
-            data = stored if unit.stored == unit.length else expand(stored, unit.length, most=UNIT_MAX_BYTES)
-        except Corrupt:
-            wrong.add(unit.sha256)
-            continue
-        if len(data) != unit.length or hashlib.sha256(data).digest() != unit.sha256:
-            wrong.add(unit.sha256)
-            continue
-        for job, ordinal in takers:
-            job.part.write_known(ordinal, data)
-    return wrong
+def _is_right(unit: WantedUnit, data: bytes) -> bool:
+    return len(data) == unit.length and hashlib.sha256(data).digest() == unit.sha256
 
 
 def _pack_path(sha256: str) -> str:

@@ -12,18 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.clock import SystemClock
 from sync import Corrupt, Missing, NoChannel, NoSpace, Unreachable, Untrusted
+from sync.card import Card, card_path, decode_card
 from sync.holding import Holding
 from sync.ids import sha256_hex
 from sync.listing import NamedFile
+from sync.patch import expand
+from sync.places import locate
 from sync.publishing import Publisher
 from sync.pull import Progress, Pulled, Puller
+from sync.pull.begun import Begun
+from sync.pull.catch import SPILL_BYTES, Catch
+from sync.recipe import Recipe, decode_recipe
 from sync.road import Received, Sink, Source
 from sync.road.folder import FolderSource
 from sync.road.mirrors import Mirrors
 from sync.road.retrying import RetryPolicy
+from sync.want import PackRange, WantedUnit
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ONCE = RetryPolicy(attempts=1, scale=0.0)
@@ -110,6 +119,13 @@ class Lab:
 
     def publish(self, add: Mapping[str, bytes], remove: Sequence[str] = (), **options: Any) -> int:
         return self.publisher.publish("main", add=add, remove=remove, now=NOW, **options).seq
+
+    def card(self, name: str) -> tuple[Card, Recipe]:
+        file = self.publisher.files("main")[name]
+        raw = (self.publisher.published / card_path(file.sha256)).read_bytes()
+        card = decode_card(raw, sha256=file.sha256, recipe_sha256=file.recipe_sha256)
+        recipe = expand(card.stored, card.raw_length, most=1 << 20)
+        return card, decode_recipe(recipe, sha256=file.sha256, length_bytes=file.length_bytes)
 
     def files(self, pulled: Pulled) -> dict[str, bytes]:
         return {name: self.holding.path(file.sha256).read_bytes() for name, file in pulled.listing.files.items()}
@@ -371,7 +387,7 @@ async def test_quota_keeps_what_is_pinned_and_leaves_out_the_rest(lab: Lab) -> N
 
 async def test_too_little_space_is_told_before_anything_is_fetched(lab: Lab) -> None:
     lab.publish(OLD)
-    spare = lab.holding.free_bytes() - 1_000_000
+    spare = 1 << 50
     asked: list[tuple[int, Sequence[NamedFile]]] = []
     with pytest.raises(NoSpace) as error:
         await lab.pull(spare_bytes=spare, make_room=lambda listing, out: asked.append((listing.seq, out)))
@@ -494,3 +510,95 @@ async def test_a_lost_listing_costs_the_full_one(lab: Lab) -> None:
     pulled = await lab.pull()
     assert lab.files(pulled) == {**OLD, "more": b"more"}
     assert lab.tap.kinds["skips"] == 1 and lab.tap.ranges == []
+
+
+# A long unit under way
+
+
+def unit(offset: int, stored: int, number: int = 0) -> WantedUnit:
+    return WantedUnit(bytes([number]) * 32, stored, "ab" * 32, offset, stored, 0, number)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 60)), min_size=1, max_size=12),
+    st.lists(st.integers(1, 50), min_size=1, max_size=80),
+    st.integers(0, 700),
+)
+def test_units_are_cut_out_however_the_bytes_come(
+    gaps: list[tuple[int, int]], pieces: list[int], stop_after: int
+) -> None:
+    units, at = [], 100
+    for number, (gap, stored) in enumerate(gaps):
+        at += gap if units else 0
+        units.append(unit(at, stored, number))
+        at += stored
+    pack = noise(1, 3_000)
+    request = PackRange("ab" * 32, 100, at, tuple(units))
+    got: dict[int, bytes] = {}
+
+    def deliver(each: WantedUnit, data: bytes) -> None:
+        got[each.order] = data
+
+    begun, asked = Begun(Path("/nonexistent")), 0
+    first = Catch(request, b"", begun, deliver, lambda *_: None)
+    for piece in pieces:
+        if asked >= stop_after or first.position >= at:
+            break
+        piece = min(piece, at - first.position)
+        first(pack[first.position : first.position + piece])
+        asked += piece
+    first.put_down()
+    rest = first.rest
+    if rest:
+        again = PackRange(request.pack, rest[0].offset, at, rest)
+        second = Catch(again, begun.take(rest[0]) if begun.knows(rest[0]) else b"", begun, deliver, lambda *_: None)
+        start = second.position
+        second(pack[start:at])
+        assert second.rest == () and start >= min(first.position, rest[0].offset)
+        assert start == max(first.position, rest[0].offset)
+    assert got == {each.order: pack[each.offset : each.stop] for each in units}
+
+
+def test_a_long_unit_is_kept_on_disk_as_it_grows(tmp_path: Path) -> None:
+    data = noise(1, 3 * SPILL_BYTES + 1000)
+    long = unit(0, len(data))
+    begun = Begun(tmp_path)
+    request = PackRange(long.pack, 0, len(data), (long,))
+    catch = Catch(request, b"", begun, lambda *_: None, begun.write)
+    catch(data[: SPILL_BYTES // 2])
+    assert not any(tmp_path.iterdir())
+    catch(data[SPILL_BYTES // 2 : SPILL_BYTES + 500])
+    catch(data[SPILL_BYTES + 500 : SPILL_BYTES + 900])
+    # Killed here: another process looks at the folder.
+    begun = Begun(tmp_path)
+    begun.look()
+    assert begun.knows(long) and begun.take(long) == data[: SPILL_BYTES + 500]
+    whole: list[bytes] = []
+    catch = Catch(request, begun.take(long), begun, lambda _, got: whole.append(got), begun.write)
+    assert catch.position == SPILL_BYTES + 500
+    catch(data[catch.position : 2 * SPILL_BYTES + 800])
+    catch.put_down()
+    assert begun.take(long) == data[: 2 * SPILL_BYTES + 800]
+    catch(data[catch.position :])
+    assert whole == [data]
+    begun.drop([long])
+    assert not any(tmp_path.iterdir()) and not begun.knows(long)
+
+
+async def test_a_beginning_that_was_spoilt_blames_nobody(lab: Lab) -> None:
+    lab.publish({"a.bin": noise(1, 300_000)})
+    first = lab.puller()
+    lab.tap.break_after = 140_000
+    with pytest.raises(Unreachable):
+        await first.pull("main", now=NOW)
+    lab.tap.break_after = None
+    name = lab.tap.ranges[-1][0]
+    card, recipe = lab.card("a.bin")
+    pack, offset, stored = locate(card.places, card.packs, recipe.unit_length)
+    cut = next(i for i in range(recipe.units) if offset[i] + stored[i] > 140_000)
+    spoilt = lab.holding.meta / f"{card.packs[pack[cut]]}.{offset[cut]}.{stored[cut]}.begun"
+    spoilt.write_bytes(bytes(1000))
+    assert name.endswith(card.packs[pack[cut]])
+    pulled = await lab.pull()
+    assert lab.files(pulled) == {"a.bin": noise(1, 300_000)}
+    assert (name, int(offset[cut]) + 1000, 300_000) in lab.tap.ranges
