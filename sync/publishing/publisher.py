@@ -280,7 +280,7 @@ class Publisher:
             self._folder.reindex()
 
     def _publish(self, outbox: Outbox, changes: Mapping[str, Change], now: datetime, sure: bool) -> dict[str, Listing]:
-        ledger = self._folder.ledger()
+        ledger, area = self._folder.ledger(), self._folder.area
         check_publisher_clock(now, ledger.signed_at, sure=sure)
         previous = {channel: self._folder.current(ledger, channel) for channel in changes}
         for channel, change in changes.items():
@@ -298,7 +298,7 @@ class Publisher:
                     continue
                 listings[channel] = listing
                 era = self._folder.era(index, channel, old)
-                made = issue(self.area, old, era, listing, taken[channel], index=index, cards=cards)
+                made = issue(area, old, era, listing, taken[channel], index=index, cards=cards)
                 _write(outbox, index, made)
                 issues.append(made)
             if issues:

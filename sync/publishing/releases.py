@@ -13,8 +13,9 @@ from sync.publishing.deltas import Deltas
 from sync.publishing.history import HISTORY_RELEASES_MAX, Before
 from sync.release import RecipeEntry, Release
 
-PLAIN_RECIPES_MAX_BYTES = 32 * 1024 * 1024
-"""Stored recipes in the release from seq - 1 to seq; what is beyond has its cards."""
+PLAIN_RECIPES_MAX_BYTES = 1024 * 1024
+"""Stored recipes in the release from seq - 1 to seq, the shortest first; what is beyond has its cards. Long enough for
+ten lessons of 100 MB, short enough to arrive whole over a line that is cut every few MB."""
 MERGED_RECIPES_MAX_BYTES = 1024 * 1024
 """Stored recipes in a merged release, the shortest first."""
 MERGED_RECIPE_MAX_BYTES = 64 * 1024

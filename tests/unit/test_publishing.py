@@ -628,6 +628,17 @@ def test_a_release_that_touches_most_names_makes_a_new_full_listing(
             assert skips["full"][0] == 5 and skips["steps"] == []
 
 
+def test_the_history_is_bounded_by_names_the_newest_stay(publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history, "HISTORY_NAMES_MAX", 10)
+    kept = []
+    for seq, names in enumerate((1, 3, 1, 3, 5, 11, 1), start=1):
+        publisher.publish("main", add={f"{n}": b"%d" % seq for n in range(names)}, remove=(), now=NOW)
+        index = sqlite3.connect(publisher.published.parent / "index.sqlite")
+        kept.append(index.execute("select seq, count(*) from touched group by seq").fetchall())
+        index.close()
+    assert kept[3:] == [[(2, 3), (3, 1), (4, 3)], [(3, 1), (4, 3), (5, 5)], [], [(7, 1)]]
+
+
 def test_merged_releases_carry_short_recipes_first_and_leave_long_ones_to_cards(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -653,7 +664,7 @@ def test_merged_releases_at_every_span_spare_a_whole_catalogue(
         catalogue = noise(1, 50_000).hex().encode() + b"%d" % n
         publisher.publish("main", add={"catalogue.json": catalogue}, remove=(), now=NOW)
         edges.append(Edge().pull(Base(publisher.published)))
-    for behind, cards in ((1, 0), (2, 0), (3, 0), (4, 0), (5, 1)):
+    for behind, cards in ((1, 0), (2, 0), (3, 0), (4, 0), (5, 1), (8, 0)):
         base = Base(publisher.published)
         assert edges[11 - behind].twin().pull(base).content == {"catalogue.json": catalogue}
         assert len([name for name in base.asked if name.startswith("cards")]) == cards, behind
@@ -731,6 +742,21 @@ def test_the_index_is_made_anew(publisher: Publisher, lessons: dict[str, Path], 
         assert edge.pull(Base(publisher.published)).content == content
 
 
+def test_damage_of_the_index_that_shows_only_in_use_is_mended_on_the_way(publisher: Publisher) -> None:
+    content = {f"{n}.bin": noise(n, 30_000) for n in range(40)}
+    publisher.publish("main", add=content, remove=(), now=NOW)
+    publisher.publish("main", add={"a": b"1"}, remove=(), now=NOW)  # it was looked at as a whole; not again
+    index = publisher.published.parent / "index.sqlite"
+    raw = index.read_bytes()
+    index.write_bytes(raw[:4096] + noise(1, len(raw) - 4096))
+    publisher.publish("main", add={"39.bin": content["1.bin"] + b"more"}, remove=("0.bin",), now=NOW)
+    del content["0.bin"]
+    assert pulled(publisher) == {**content, "a": b"1", "39.bin": content["1.bin"] + b"more"}
+    with sqlite3.connect(index) as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+    database.close()
+
+
 def test_what_a_crash_wrote_down_about_a_release_that_never_was_is_forgotten(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -745,7 +771,11 @@ def test_what_a_crash_wrote_down_about_a_release_that_never_was_is_forgotten(
     assert pulled(publisher) == {"a": b"1", "b": b"1"}
     publisher.publish("main", add={"b": b"2"}, remove=(), now=NOW)
     publisher.publish("main", add={"c": b"3"}, remove=(), now=NOW)
-    assert edge.pull(Base(publisher.published)).content == {"a": b"1", "b": b"2", "c": b"3"}
+    base = Base(publisher.published)
+    assert edge.pull(base).content == {"a": b"1", "b": b"2", "c": b"3"}
+    (merged,) = [name.removeprefix("releases/") for name in base.asked if name.startswith("releases/")]
+    header, _ = base.release(merged, (publisher.published / "releases" / merged).stat().st_size)
+    assert header["base"] == 1 and [each[0] for each in header["add"]] == ["b", "c"] and header["remove"] == []
     publisher.publish("main", add={"c": b"4"}, remove=(), now=NOW)
     header, _ = Base(publisher.published).release(*Base(publisher.published).head("main")["release"])
     assert [each[0] for each in header["add"]] == ["c"] and header["remove"] == []
@@ -794,11 +824,15 @@ def test_prune_frees_what_no_release_that_is_kept_needs(publisher: Publisher, le
     pruned = publisher.prune()
     assert (pruned.cards, pruned.packs) == (1, 1) and 100_000 < pruned.freed_bytes < 110_000
     assert publisher.prune().freed_bytes == 0
+    index = sqlite3.connect(publisher.published.parent / "index.sqlite")
+    spoken_of = {row[0].hex() for row in index.execute("select sha256 from pack where id in (select pack from unit)")}
+    index.close()
+    assert spoken_of == {file.name for file in publisher.published.glob("packs/*/*")}
     for channel in ("main", "other"):
         assert pulled(publisher, channel)["o.mp4"] == lessons["other"].read_bytes()
     content = {"big.bin": noise(1, 100_000), "l.mp4": lessons["first"].read_bytes()}
     publisher.publish("main", add={"big.bin": content["big.bin"], "l.mp4": lessons["first"]}, remove=(), now=NOW)
-    assert pulled(publisher).items() >= content.items(), "the index does not speak of what is gone"
+    assert pulled(publisher).items() >= content.items()
 
 
 def test_prune_takes_litter_that_nobody_wrote_down_and_old_metadata(publisher: Publisher) -> None:
@@ -817,14 +851,22 @@ def test_prune_takes_litter_that_nobody_wrote_down_and_old_metadata(publisher: P
     publisher.refresh(NOW)
 
 
-def test_prune_removes_nothing_when_the_release_before_is_not_known(publisher: Publisher) -> None:
+def test_prune_removes_nothing_when_the_release_before_is_not_known(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for n in range(3):
         publisher.publish("main", add={"a": b"%d" % n}, remove=(), now=NOW)
     publisher.reindex()
     assert publisher.prune().cards == 0
     for n in range(3, 5):
         publisher.publish("main", add={"a": b"%d" % n}, remove=(), now=NOW)
+    assert publisher.prune(keep_releases=3).cards == 0
     assert publisher.prune().cards == 3
+    monkeypatch.setattr(history, "HISTORY_RELEASES_MAX", 2)
+    for n in range(5, 10):
+        publisher.publish("main", add={"a": b"%d" % n}, remove=(), now=NOW)
+    assert publisher.prune(keep_releases=4).cards == 0, "so much history is not kept"
+    assert publisher.prune(keep_releases=2).cards == 4
 
 
 def test_a_closed_channel_is_not_named_any_more(publisher: Publisher) -> None:
