@@ -59,9 +59,10 @@ class UnitIndex:
         """Return for each hash the objects that have such a unit, and its ordinal there (its first one)."""
         found: dict[bytes, list[tuple[str, int]]] = {}
         keys = [each[:KEY_BYTES] for each in hashes]
+        once = list(dict.fromkeys(keys))
         with self._opened() as database:
-            for start in range(0, len(keys), _ASK_AT_ONCE):
-                asked = keys[start : start + _ASK_AT_ONCE]
+            for start in range(0, len(once), _ASK_AT_ONCE):
+                asked = once[start : start + _ASK_AT_ONCE]
                 rows = database.execute(
                     "select key, sha256, ordinal from unit join object on object.id = unit.object"
                     f" where key in ({','.join('?' * len(asked))}) order by object.id desc",
@@ -69,7 +70,7 @@ class UnitIndex:
                 )
                 for key, sha256, ordinal in rows:
                     found.setdefault(key, []).append((sha256.hex(), ordinal))
-        return [found.get(key, []) for key in keys]
+        return [list(found.get(key, ())) for key in keys]
 
     def sweep(self) -> None:
         """Drop the rows of objects that are gone."""
