@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -283,3 +284,37 @@ async def test_a_disk_that_became_read_only(image: Path, tmp_path: Path, publish
             await life(disk / "edge", publisher)
         assert error.value.errno == errno.EROFS
         assert served(disk / "edge") == OLD
+
+
+def make_unreadable(image: Path, name: str, entry: int) -> None:
+    """Let one entry of the first block list of a file point beyond the disk: the kernel answers EIO there."""
+    told = subprocess.run(["debugfs", "-R", f"stat {name}", image], capture_output=True, text=True, check=True).stdout
+    block = int(re.findall(r"\(IND\):(\d+)", told)[0])
+    with image.open("r+b") as file:
+        file.seek(block * 1024 + entry * 4)
+        file.write(struct.pack("<I", 99_999_999))
+
+
+async def test_an_object_on_a_bad_sector_is_healed_by_its_bad_units(tmp_path: Path, publisher: Publisher) -> None:
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(48 << 20)
+    if run("mkfs.ext4", "-q", "-F", "-b", "1024", "-O", "^metadata_csum,^extent,^64bit", image):
+        pytest.skip("mkfs.ext4 does not work here")
+    sha256 = sha256_hex(LESSON)
+    with mounted(tmp_path / "disk", "-o", "loop", image) as disk:
+        await life(disk / "edge", publisher)
+    make_unreadable(image, f"/edge/objects/{sha256[:2]}/{sha256}", 100)
+    with mounted(tmp_path / "disk", "-o", "loop,errors=continue", image) as disk:
+        holding = Holding(disk / "edge")
+        (damage,) = holding.verify()
+        assert (damage.sha256, damage.reason) == (sha256, "unreadable")
+        recipe = holding.recipe_of(sha256)
+        assert recipe is not None
+        part = holding.reopen_damaged(recipe)
+        assert 1 <= len(part.missing()) <= 4
+        part.close()
+        holding.close()
+        await life(disk / "edge", publisher)
+        assert served(disk / "edge") == OLD
+        assert Holding(disk / "edge").verify() == ()
