@@ -24,6 +24,8 @@ from sync.recipe import OBJECT_MAX_BYTES, Recipe, encode_recipe
 from sync.recipe.cutter import make_recipe
 
 RELATIVES_MAX = 3
+_OTHER_ENDING = {False: ".txt", True: ".bin"}
+"""Names that give the recipe of a text, and the other one."""
 UNIT_LEVEL = 3
 """zstd level for units that are no media."""
 UNIT_SAVING_MIN = 0.03
@@ -86,6 +88,7 @@ class Intake:
         view = memoryview(content) if isinstance(content, bytes) else _mapped(name, content)
         if len(view) > OBJECT_MAX_BYTES:
             raise Corrupt(f"{name!r} is longer than {OBJECT_MAX_BYTES} bytes")
+        known = None
         if self._index.has_length(len(view)):
             known = self._index.object(sha256_hex(view))
             if known is not None and self._stands(known):
@@ -93,7 +96,12 @@ class Intake:
         changed = f"{content!s:.80} changed while it was read for {name!r}; publish it when it is finished"
         try:
             recipe = make_recipe(view, name=name)
-            taken = self._take(view, recipe)
+            raw = encode_recipe(recipe)
+            if known is not None and sha256_hex(raw) != known.recipe_sha256:
+                # Its card is to be mended, and is of the recipe for another ending.
+                recipe = make_recipe(view, name=_OTHER_ENDING[recipe.units == 0])
+                raw = encode_recipe(recipe)
+            taken = self._take(view, recipe, raw)
         except AssertionError as error:
             if _state(content) != before:
                 raise PublishError(changed) from error
@@ -133,8 +141,7 @@ class Intake:
         self._standing.add(known.sha256)
         return True
 
-    def _take(self, view: memoryview, recipe: Recipe) -> Taken:
-        raw = encode_recipe(recipe)
+    def _take(self, view: memoryview, recipe: Recipe, raw: bytes) -> Taken:
         stored = squeeze(raw)
         card = Card(recipe.sha256, sha256_hex(raw), len(raw), stored, (), Places([], []))
         number = self._index.add_object(recipe.sha256, card.recipe_sha256, recipe.length_bytes, len(raw), len(stored))

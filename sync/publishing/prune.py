@@ -37,7 +37,7 @@ def kept_objects(index: Index, current: Current, keep_releases: int) -> dict[str
     before = History(index, current.listing.channel).objects_before(current.listing.seq, keep_releases)
     if before is None:
         return None
-    return {**objects, **{each.sha256: each for each in before}}
+    return {**{each.sha256: each for each in before}, **objects}
 
 
 def kept_names(index: Index, current: Current) -> set[str]:

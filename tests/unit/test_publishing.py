@@ -710,6 +710,18 @@ def test_publishing_again_mends_damaged_packs_and_cards(publisher: Publisher) ->
             assert pulled(publisher) == data
 
 
+def test_a_card_is_mended_with_the_recipe_that_the_listings_name(publisher: Publisher) -> None:
+    data = {"a.json": noise(1, 50_000).hex().encode(), "b.bin": noise(2, 50_000).hex().encode()}
+    publisher.publish("main", add=data, remove=(), now=NOW)
+    for file in publisher.published.glob("cards/*/*"):
+        file.unlink()
+    data |= {"a.bin": data["a.json"], "b.json": data["b.bin"]}
+    publisher.publish("other", add={"a.bin": data["a.bin"], "b.json": data["b.json"]}, remove=(), now=NOW)
+    publisher.publish("main", add={"a.bin": data["a.bin"], "b.json": data["b.json"]}, remove=(), now=NOW)
+    assert pulled(publisher) == data
+    assert pulled(publisher, "other") == {"a.bin": data["a.bin"], "b.json": data["b.json"]}
+
+
 @pytest.mark.parametrize("loss", ["removed", "damaged", "overwritten", "other version", "reindexed"])
 def test_the_index_is_made_anew(publisher: Publisher, lessons: dict[str, Path], loss: str) -> None:
     publisher.publish("main", add={"l.mp4": lessons["first"], "b.bin": noise(1, 50_000)}, remove=(), now=NOW)
