@@ -255,7 +255,7 @@ asyncio.run(life(Path(sys.argv[1]), Publisher.open(Path(sys.argv[2]))))
 
 @pytest.mark.stranger("strace")
 @pytest.mark.parametrize(
-    "file", ["trust/channels", "staging/meta", f"staging/{LESSON_ID}.part", f"objects/{LESSON_ID[:2]}", "."]
+    "file", ["trust/channels", "trust/network", f"staging/{LESSON_ID}.part", f"objects/{LESSON_ID[:2]}", "."]
 )
 async def test_a_disk_that_refuses_to_flush(tmp_path: Path, publisher: Publisher, file: str) -> None:
     edge = tmp_path / "edge"
