@@ -25,6 +25,7 @@ from sync.pull.guide import Guide
 from sync.pull.memory import keep_listing, kept_listing
 from sync.pull.run import Run
 from sync.pull.tasks import together
+from sync.pull.watch import NoWatch, Watch
 from sync.release import Release
 from sync.road import Source
 from sync.road.metered import Meter, Metered
@@ -133,6 +134,7 @@ class Puller:
         road: Road = "network",
         retry: RetryPolicy | None = None,
         meter: Meter | None = None,
+        watch: Watch | None = None,
         disk_bytes_per_byte: float = 1.0,
         spare_bytes: int = SPARE_BYTES,
     ) -> None:
@@ -150,6 +152,7 @@ class Puller:
             road: How the source comes here; see ``sync.trust``.
             retry: How often to try again when the source does not answer.
             meter: Counts what moves; give one to look at it meanwhile.
+            watch: Hears what is on its way in and where it lies.
             disk_bytes_per_byte: Disk that each fetched byte will need in the end, with what is derived from it.
             spare_bytes: Disk that must stay free whatever is fetched.
         """
@@ -157,6 +160,7 @@ class Puller:
         self._clock = clock or SystemClock()
         self._area, self._quota_bytes, self._road = area, quota_bytes, road
         self._meter = meter or Meter(self._clock)
+        self._watch = watch or NoWatch()
         self._raw_source = source
         self._judge = source if isinstance(source, Judged) else None
         self._source = Retrying(Metered(source, self._meter), self._clock, retry or RetryPolicy())
@@ -365,6 +369,7 @@ class Puller:
             guide=Guide(documents, self._holding, releases),
             clock=self._clock,
             begun=self._begun,
+            watch=self._watch,
             report=report,
         )
         await run.objects(todo)

@@ -27,6 +27,7 @@ from sync.pull.documents import Documents, Judged
 from sync.pull.guide import CARDS_AHEAD, Guide
 from sync.pull.seeds import Seeds
 from sync.pull.tasks import Bell, together
+from sync.pull.watch import Watch
 from sync.recipe import UNIT_MAX_BYTES
 from sync.road import NoRanges, Source
 from sync.store.threads import in_thread
@@ -69,12 +70,13 @@ class Run:
         guide: Guide,
         clock: Clock,
         begun: Begun,
+        watch: Watch,
         report: Callable[[int, int], None],
     ) -> None:
         """``report`` hears of objects that are done and of bytes that came (or were lost again: less than 0)."""
         self._source, self._judge, self._holding = source, judge, holding
         self._documents, self._guide, self._clock, self._report = documents, guide, clock, report
-        self._begun = begun
+        self._begun, self._watch = begun, watch
         self._board, self._bell, self._seeds = Board(), Bell(), Seeds(holding)
         self._todo: deque[NamedFile] = deque()
         self._parts: list[Part] = []
@@ -160,6 +162,7 @@ class Run:
         def begin() -> list[int]:
             opened.append(self._holding.begin(way.recipe))
             self._parts.append(opened[0])
+            self._watch.begun(opened[0], way)
             return opened[0].missing()
 
         missing = await in_thread(begin)
@@ -201,6 +204,7 @@ class Run:
         homeless = self._board.want(job, ordinals)
         if homeless and not job.way.has_card:
             job.way.adopt(await self._documents.way_by_card(job.file))
+            await in_thread(self._watch.begun, job.part, job.way)
             homeless = self._board.want(job, homeless)
         if homeless:
             raise Corrupt(f"nothing tells where {len(homeless)} units of {job.file.path!r} lie")
@@ -274,6 +278,7 @@ class Run:
             if job not in self._fresh_cards:
                 self._fresh_cards.add(job)
                 job.way.adopt(await self._documents.way_by_card(job.file, fresh=True))
+                await in_thread(self._watch.begun, job.part, job.way)
         if not self._board.takers(unit):
             return True
         moved = self._board.move(unit)
@@ -365,6 +370,7 @@ class Run:
                 await self._look_for(job, job.part.missing())
                 self._board.plan(first=True)
             else:
+                await in_thread(self._watch.ended, job.part)
                 self._jobs.discard(job)
                 self._seeds.remove(job.part)
                 self._parts.remove(job.part)
