@@ -19,6 +19,7 @@ from sync import NoChannel, NoSpace, Untrusted
 from sync.head import Head, decode_head, head_path
 from sync.holding import Holding
 from sync.listing import Listing, NamedFile
+from sync.pull.aside import Lacking
 from sync.pull.begun import Begun
 from sync.pull.documents import Astray, Documents, Judged
 from sync.pull.guide import Guide
@@ -135,6 +136,7 @@ class Puller:
         retry: RetryPolicy | None = None,
         meter: Meter | None = None,
         watch: Watch | None = None,
+        lacking: Lacking | None = None,
         disk_bytes_per_byte: float = 1.0,
         spare_bytes: int = SPARE_BYTES,
     ) -> None:
@@ -153,6 +155,8 @@ class Puller:
             retry: How often to try again when the source does not answer.
             meter: Counts what moves; give one to look at it meanwhile.
             watch: Hears what is on its way in and where it lies.
+            lacking: Tells which packs the source is known not to have (one stick of several): what lies in those is
+                left out, and OnOtherSticks raised when all else is in.
             disk_bytes_per_byte: Disk that each fetched byte will need in the end, with what is derived from it.
             spare_bytes: Disk that must stay free whatever is fetched.
         """
@@ -160,7 +164,7 @@ class Puller:
         self._clock = clock or SystemClock()
         self._area, self._quota_bytes, self._road = area, quota_bytes, road
         self._meter = meter or Meter(self._clock)
-        self._watch = watch or NoWatch()
+        self._watch, self._lacking = watch or NoWatch(), lacking
         self._raw_source = source
         self._judge = source if isinstance(source, Judged) else None
         self._source = Retrying(Metered(source, self._meter), self._clock, retry or RetryPolicy())
@@ -287,6 +291,7 @@ class Puller:
             Corrupt: a signed name led to other bytes. Nothing that is served was changed.
             NoSpace: found out before the first object is fetched, or when the disk fills up meanwhile.
             Unreachable: the source did not answer, or lacks a file (then: Missing).
+            OnOtherSticks: all came but what ``lacking`` said.
             OSError: the disk fails.
         """
         moved, requests = self._meter.body_bytes, self._meter.requests
@@ -371,6 +376,7 @@ class Puller:
             begun=self._begun,
             watch=self._watch,
             report=report,
+            lacking=self._lacking,
         )
         await run.objects(todo)
 

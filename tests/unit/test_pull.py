@@ -25,6 +25,7 @@ from sync.patch import expand
 from sync.places import locate
 from sync.publishing import Publisher
 from sync.pull import Progress, Pulled, Puller
+from sync.pull.aside import OnOtherSticks
 from sync.pull.begun import Begun
 from sync.pull.catch import SPILL_BYTES, Catch
 from sync.recipe import Recipe, decode_recipe
@@ -602,3 +603,24 @@ async def test_a_beginning_that_was_spoilt_blames_nobody(lab: Lab) -> None:
     pulled = await lab.pull()
     assert lab.files(pulled) == {"a.bin": noise(1, 300_000)}
     assert (name, int(offset[cut]) + 1000, 300_000) in lab.tap.ranges
+
+
+async def test_what_is_on_another_stick_is_set_aside_until_that_one_is_here(lab: Lab) -> None:
+    lab.publish(OLD)
+    await lab.pull()
+    first, second = noise(21, 500_000), noise(22, 700_000)
+    lab.publish({"first.bin": first})
+    lab.publish({"second.bin": second, "both.bin": first[:250_000] + second, "text.html": b"<p>text"})
+    (pack,) = lab.card("second.bin")[0].packs
+    absent = f"packs/{pack[:2]}/{pack}"
+    lab.tap.clear()
+    with pytest.raises(OnOtherSticks) as error:
+        await lab.pull(lacking=absent.__eq__)
+    assert error.value.packs == {absent} and 700_000 <= error.value.missing_bytes <= 2 * 800_000
+    assert lab.tap.ranges and absent not in {name for name, _, _ in lab.tap.ranges}
+    assert lab.holding.has(sha256_hex(first)) and lab.holding.has(sha256_hex(b"<p>text"))
+    assert not lab.holding.has(sha256_hex(second))
+    lab.tap.clear()
+    pulled = await lab.pull()
+    assert lab.files(pulled)["both.bin"] == first[:250_000] + second
+    assert {name for name, _, _ in lab.tap.ranges} == {absent} and lab.tap.moved <= 800_000
