@@ -133,9 +133,9 @@ def write_receipt(stick: Path, receipt: Receipt) -> str | None:
     except (OSError, SyncError) as error:
         full = isinstance(error, NoSpace)
         return (
-            f"导入已完成，但回执没有写到U盘上（{'U盘已满' if full else 'U盘不可写'}）；下次请告诉中心平台本站的版本。"
-            f" The import is done, but no receipt could be written onto the disk ({error}); tell the centre which "
-            "release this station has."
+            f"导入不受影响，但回执没有写到U盘上（{'U盘已满' if full else 'U盘不可写'}）；请另外告诉中心平台本站的版本。"
+            f" The import is not affected, but no receipt could be written onto the disk ({error}); tell the centre in "
+            "another way which release this station has."
         )
     return None
 

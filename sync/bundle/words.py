@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from sync import Corrupt, Missing, NoChannel, NoSpace, SyncError, Unreachable, Untrusted
+from sync import Corrupt, NoChannel, NoSpace, SyncError, Unreachable, Untrusted
 from sync.pull.aside import OnOtherSticks
 from sync.trust import BUNDLE_EXPIRY_DAYS
 
@@ -161,11 +161,17 @@ def words_for(error: BaseException) -> str:
             " This disk has no channel that this server uses and nothing was imported; ask the centre for a disk for "
             "this station."
         )
-    if isinstance(error, (Unreachable, Missing, OSError)):
+    if isinstance(error, Unreachable):
         return (
             f"读不到U盘（可能被拔出或已损坏），导入停止，{_KEPT[0]}；请重新插好U盘再导入一次，仍不行请换U盘。"
             " The disk cannot be read (it may have been pulled out, or be failing) and the import stopped; plug it in "
             f"again and import once more: {_KEPT[1]}."
+        )
+    if isinstance(error, OSError):  # those of the stick are Unreachable
+        return (
+            f"本机硬盘读写出错，导入停止，{_KEPT[0]}；请联系维护人员检查本机硬盘后再导入。"
+            f" The disk of this server fails ({error.strerror}) and the import stopped; have it looked at, then import "
+            f"again: {_KEPT[1]}."
         )
     return f"导入失败，现有内容不受影响。 The import failed; what is served here is unchanged. ({error})"
 

@@ -905,4 +905,5 @@ def test_whatever_ends_an_import_there_are_words_for_it() -> None:
         chinese, _, english = text.partition("。 ")
         assert chinese and english, text
         assert any("一" <= letter <= "鿿" for letter in chinese) and "一" not in english
+    assert "plug it in again" in words_for(Missing("x")) and "this server" in words_for(OSError(errno.EIO, "x"))
     assert "5.0 GB" in words_for(NoSpace(5_000_000_000, 1))
