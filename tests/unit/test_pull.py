@@ -7,6 +7,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from sync.listing import NamedFile
 from sync.patch import expand
 from sync.places import locate
 from sync.publishing import Publisher
-from sync.pull import Progress, Pulled, Puller
+from sync.pull import Progress, Pulled, Puller, catch, intake, seeking, state
 from sync.pull.aside import OnOtherSticks
 from sync.pull.begun import Begun
 from sync.pull.catch import SPILL_BYTES, Catch
@@ -624,3 +625,94 @@ async def test_what_is_on_another_stick_is_set_aside_until_that_one_is_here(lab:
     pulled = await lab.pull()
     assert lab.files(pulled)["both.bin"] == first[:250_000] + second
     assert {name for name, _, _ in lab.tap.ranges} == {absent} and lab.tap.moved <= 800_000
+
+
+class Walk:
+    """Releases, breaks, wrong bytes, cancellations, rot and lying journals in any order."""
+
+    def __init__(self, lab: Lab, seed: int) -> None:
+        self.lab, self.source, self.seed = lab, random.Random(seed), seed
+        self.blocks = [noise(seed * 100 + number, self.source.randint(1_000, 150_000)) for number in range(6)]
+        self.files: dict[str, bytes] = {}
+
+    def publish(self) -> None:
+        add = {}
+        for _ in range(self.source.randint(1, 5)):
+            parts = [self.source.choice(self.blocks) for _ in range(self.source.randint(0, 5))]
+            is_text = self.source.random() < 0.2
+            add[self.source.choice("abcdefgh")] = b"<p>text" * len(parts) if is_text else b"".join(parts)
+        remove = [name for name in self.files if name not in add and self.source.random() < 0.2]
+        self.lab.publish(add, remove)
+        self.files = {name: data for name, data in self.files.items() if name not in remove} | add
+
+    def harm(self) -> None:
+        """What may happen between two attempts, and during the next."""
+        tap, chance = self.lab.tap, self.source.random
+        tap.break_after = self.source.randint(1, 300_000) if chance() < 0.4 else None
+        lies = chance() < 0.2
+        tap.change = lambda _, __, piece: (
+            piece[:-1] + bytes([piece[-1] ^ 1]) if lies and piece and chance() < 0.1 else piece
+        )
+        edge = self.lab.root / "edge"
+        for path in (*edge.glob("staging/*.part"), *(edge / "objects").glob("*/*")):
+            size = path.stat().st_size
+            if size and chance() < 0.1:
+                path.chmod(0o644)
+                with path.open("r+b") as file:
+                    file.seek(self.source.randrange(size))
+                    file.write(b"Z")
+        for path in edge.glob("staging/*.units"):
+            if chance() < 0.1:
+                path.write_bytes(path.read_bytes()[: self.source.randrange(200)])
+        if chance() < 0.1:
+            self.lab.holding.close()
+            (edge / "units.sqlite").write_bytes(b"junk" * self.source.randrange(2_000))
+
+    async def attempt(self) -> None:
+        """Pull once, perhaps not to the end."""
+        pulling = asyncio.ensure_future(self.lab.pull(retry=QUICK if self.source.random() < 0.5 else ONCE))
+        if self.source.random() < 0.2:
+            for _ in range(self.source.randrange(400)):
+                await asyncio.sleep(0)
+            pulling.cancel()
+        with suppress(Corrupt, Unreachable, Untrusted, asyncio.CancelledError):
+            await pulling
+
+    async def arrive(self) -> None:
+        """Nothing goes wrong any more: heal, pull, compare, collect."""
+        lab, holding = self.lab, self.lab.holding
+        lab.tap.break_after, lab.tap.change = None, lambda _, __, piece: piece
+        for damage in holding.verify():
+            recipe = holding.recipe_of(damage.sha256)
+            if recipe is None:
+                holding.remove(damage.sha256)
+            else:
+                holding.reopen_damaged(recipe).close()
+        pulled = await lab.pull()
+        assert lab.files(pulled) == self.files
+        for sha256 in set(holding.ids()) - {file.sha256 for file in pulled.listing.files.values()}:
+            holding.remove(sha256)
+        holding.prune_staged(lambda _: False)
+        holding.prune_recipes()
+        assert lab.staged() == [] and holding.verify() == ()
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_happens_it_arrives_in_the_end(lab: Lab, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    walk = Walk(lab, seed)
+    for module, name, values in (
+        (seeking, "FIRST_BATCH_BYTES", [1_000, 100_000]),
+        (seeking, "BATCH_BYTES", [10_000, 300_000]),
+        (seeking, "LOW_WATER_BYTES", [1, 100_000]),
+        (intake, "LANDING_MAX_BYTES", [1, 100_000]),
+        (intake, "DURABLE_BYTES", [1, 100_000]),
+        (catch, "SPILL_BYTES", [2_000, 50_000]),
+        (state, "OBJECTS_AT_ONCE", [1, 3]),
+    ):
+        monkeypatch.setattr(module, name, walk.source.choice(values))
+    for _ in range(4):
+        walk.publish()
+        for _ in range(walk.source.randrange(4)):
+            walk.harm()
+            await walk.attempt()
+        await walk.arrive()
