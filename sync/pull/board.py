@@ -36,6 +36,8 @@ class Job:
     copying: list[int] = field(default_factory=list)
     """Units that are to be copied from what is held."""
     being_assigned: bool = False
+    is_settled: bool = False
+    """Whether it was handed on, to be committed or set aside."""
     elsewhere: dict[str, int] = field(default_factory=dict)
     """Bytes of units that the source is known not to have, by name of pack."""
     counted_bytes: int = 0

@@ -127,6 +127,7 @@ async def _commit(state: State, seeker: Seeker, watch: Watch) -> None:
             if job.rounds >= ROUNDS_MAX:
                 raise Corrupt(f"the disk does not keep what is written: {error}") from error
             state.count(job, job.part.held_bytes - job.counted_bytes)
+            job.is_settled = False
             await seeker.look_for(job, job.part.missing())
             state.plan(first=True)
         else:

@@ -80,8 +80,9 @@ class State:
 
     def settle(self, job: Job) -> None:
         """Look whether an object waits for nothing any more: then it is to be committed, or to be set aside."""
-        if not job.is_full or job not in self.jobs or (job.number, job) in self._full:
+        if not job.is_full or job.is_settled:
             return
+        job.is_settled = True
         if job.elsewhere:
             self.jobs.discard(job)
             self.seeds.remove(job.part)
