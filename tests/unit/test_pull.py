@@ -28,7 +28,9 @@ from sync.publishing import Publisher
 from sync.pull import Progress, Pulled, Puller, catch, intake, seeking, state
 from sync.pull.aside import OnOtherSticks
 from sync.pull.begun import Begun
+from sync.pull.board import Job
 from sync.pull.catch import SPILL_BYTES, Catch
+from sync.pull.ways import Way
 from sync.recipe import Recipe, decode_recipe
 from sync.road import Received, Sink, Source
 from sync.road.folder import FolderSource
@@ -716,3 +718,22 @@ async def test_whatever_happens_it_arrives_in_the_end(lab: Lab, seed: int, monke
             walk.harm()
             await walk.attempt()
         await walk.arrive()
+
+
+def test_an_object_that_is_full_is_handed_on_once(lab: Lab) -> None:
+    lab.publish({"page.html": b"<p>page"})
+    file = lab.publisher.files("main")["page.html"]
+    shared = state.State(lab.holding, [file], lambda *_: None)
+    card, recipe = lab.card("page.html")
+    way = Way(recipe, card.packs, *locate(card.places, card.packs, recipe.unit_length), True)
+    part = lab.holding.begin(recipe)
+    job = Job(file, way, part, shared.next_number())
+    shared.parts.append(part)
+    shared.begin(job)
+    shared.settle(job)
+    assert shared.take_full() is job
+    shared.settle(job)  # another task comes to the same conclusion while it is committed
+    assert not shared.has_full and not shared.is_done
+    part.commit()
+    shared.finish(job)
+    assert shared.is_done
