@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from runtime.clock import Clock
 from sync import Corrupt, SyncError
-from sync.holding import Holding, Incomplete
+from sync.holding import Holding, Incomplete, Part
 from sync.listing import NamedFile
 from sync.pull.aside import Lacking
 from sync.pull.begun import Begun
@@ -114,12 +114,17 @@ async def _copy(state: State, seeker: Seeker) -> None:
 
 
 async def _commit(state: State, seeker: Seeker, watch: Watch) -> None:
-    """Commit objects that are full."""
+    """Commit objects that are full; put those down of which the rest lies elsewhere."""
     while True:
         await state.bell.until(lambda: state.is_done or state.has_full)
         if state.is_done:
             return
         job = state.take_full()
+        if job.elsewhere and job.part.missing():
+            await in_thread(_set_down, job.part)
+            state.set_aside(job)
+            state.bell.ring()
+            continue
         try:
             await in_thread(job.part.commit)
         except Incomplete as error:
@@ -134,6 +139,11 @@ async def _commit(state: State, seeker: Seeker, watch: Watch) -> None:
             await in_thread(watch.ended, job.part)
             state.finish(job)
         state.bell.ring()
+
+
+def _set_down(part: Part) -> None:
+    part.flush(durable=True)
+    part.close()
 
 
 def _put_down(state: State, intake: Intake) -> None:

@@ -129,7 +129,8 @@ class Seeker:
         here = []
         for ordinal in ordinals:
             place = job.way.place(ordinal)
-            if place is None or not self._lacking(pack_path(place[0])):
+            is_coming = self._state.board.expects(job.way.recipe.unit_hash(ordinal))
+            if is_coming or place is None or not self._lacking(pack_path(place[0])):
                 here.append(ordinal)
             else:
                 name = pack_path(place[0])

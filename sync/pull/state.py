@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 
 from sync.holding import Holding, Part
@@ -38,7 +38,8 @@ class State:
         self._left = len(todo)
         self._report = report
         self._number = 0
-        self._set_aside: list[Job] = []
+        self._elsewhere = Counter[str]()
+        """Bytes of units that the source is known not to have, by name of pack."""
 
     @property
     def is_done(self) -> bool:
@@ -80,29 +81,30 @@ class State:
 
     def settle(self, job: Job) -> None:
         """Look whether an object waits for nothing any more: then it is to be committed, or to be set aside."""
-        if not job.is_full or job.is_settled:
-            return
-        job.is_settled = True
-        if job.elsewhere:
-            self.jobs.discard(job)
-            self.seeds.remove(job.part)
-            self._set_aside.append(job)
-            self._left -= 1
-        else:
+        if job.is_full and not job.is_settled:
+            job.is_settled = True
             heapq.heappush(self._full, (job.number, job))
-        self.bell.ring()
+            self.bell.ring()
 
     def take_full(self) -> Job:
-        """Take the most urgent object that is to be committed; there must be one."""
+        """Take the most urgent object that is to be committed or set aside; there must be one."""
         return heapq.heappop(self._full)[1]
 
     def finish(self, job: Job) -> None:
         """Note that an object was committed."""
+        self.count(job, job.file.length_bytes - job.counted_bytes)
+        self._report(1, 0)
+        self._forget(job)
+
+    def set_aside(self, job: Job) -> None:
+        """Note that an object was closed of which the rest lies elsewhere. There may be thousands: none is kept."""
+        self._elsewhere.update(job.elsewhere)
+        self._forget(job)
+
+    def _forget(self, job: Job) -> None:
         self.jobs.discard(job)
         self.seeds.remove(job.part)
         self.parts.remove(job.part)
-        self.count(job, job.file.length_bytes - job.counted_bytes)
-        self._report(1, 0)
         self._left -= 1
 
     def check_complete(self) -> None:
@@ -111,6 +113,5 @@ class State:
         Raises:
             OnOtherSticks: some were set aside.
         """
-        if self._set_aside:
-            missing = sum(sum(job.elsewhere.values()) for job in self._set_aside)
-            raise OnOtherSticks(missing, {pack for job in self._set_aside for pack in job.elsewhere})
+        if self._elsewhere:
+            raise OnOtherSticks(self._elsewhere.total(), self._elsewhere)
