@@ -49,7 +49,8 @@ class Inspected:
 
     To import it::
 
-        puller = Puller(source=FolderSource(stick), road="bundle", lacking=inspected.lacking, retry=ONCE, …)
+        source = StickSource(stick, trust_dir)
+        puller = Puller(source=source, trust_dir=trust_dir, road="bundle", lacking=inspected.lacking, …)
         for news in inspected.news:
             await puller.pull(news.channel, …)      # OnOtherSticks: take in the other channels, then the next stick
     """

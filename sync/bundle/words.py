@@ -86,7 +86,7 @@ def unsigned(name: str) -> StickRefused:
     )
 
 
-def older(seqs: Sequence[tuple[str, int, int]] = ()) -> StickRefused:
+def older(seqs: Sequence[tuple[str, int, int]]) -> StickRefused:
     """Nothing is newer than what is held; ``seqs``: channel, release on the stick, release held."""
     chinese = "；".join(f"{channel}：本机第 {held} 版，U盘第 {seq} 版" for channel, seq, held in seqs[:3])
     english = "; ".join(f"{channel}: release {held} here, {seq} on the disk" for channel, seq, held in seqs[:3])
@@ -95,6 +95,16 @@ def older(seqs: Sequence[tuple[str, int, int]] = ()) -> StickRefused:
         f"本机的内容与U盘相同或更新{_in_brackets(chinese, '（）')}，没有导入任何内容；这个U盘不用再导入。"
         f" This server already has what is on this disk, or something newer{_in_brackets(english, ' ()')}, and nothing "
         "was imported; this disk is not needed here.",
+    )
+
+
+def superseded() -> StickRefused:
+    """Older than what was seen already, by its signatures: perhaps a stick of an earlier set."""
+    return StickRefused(
+        "older",
+        "这个U盘比本机已经见过的版本旧，没有导入任何内容；请使用最近制作的那一套U盘。"
+        " This disk is older than what this server has seen already, and nothing was imported; use the disks of the "
+        "newest set.",
     )
 
 
@@ -180,7 +190,7 @@ def _untrusted(error: Untrusted) -> StickRefused:
     if error.reason == "freeze":
         return expired()
     if error.reason == "rollback":
-        return older()
+        return superseded()
     if error.reason == "other-area":
         return other_area()
     return unsigned(error.reason)

@@ -39,6 +39,7 @@ from sync.bundle.receipt import (
     since_of,
     write_receipt,
 )
+from sync.bundle.source import StickSource
 from sync.bundle.split import TooSmall, by_urgency, split
 from sync.bundle.stick import NotPlain, Stick
 from sync.bundle.words import StickRefused, words_for
@@ -46,6 +47,7 @@ from sync.holding import Holding
 from sync.ids import sha256_hex
 from sync.publishing import Publisher, PublishError
 from sync.pull import Puller
+from sync.pull.aside import OnOtherSticks
 from sync.road.folder import FolderSource
 from sync.road.retrying import RetryPolicy
 
@@ -85,10 +87,9 @@ class Lab:
         return self.root / name
 
     def puller(self, stick: Path, **options: Any) -> Puller:
-        settings: dict[str, Any] = {"road": "bundle", "retry": ONCE, "anchor": self.anchor, **options}
-        return Puller(
-            trust_dir=self.edge / "trust", source=FolderSource(stick), holding=self.holding, spare_bytes=0, **settings
-        )
+        settings: dict[str, Any] = {"road": "bundle", "retry": ONCE, "anchor": self.anchor, "spare_bytes": 0, **options}
+        settings.setdefault("source", FolderSource(stick))
+        return Puller(trust_dir=self.edge / "trust", holding=self.holding, **settings)
 
     async def load(self, stick: Path, *, now: datetime = NOW, **options: Any) -> dict[str, bytes]:
         pulled = await self.puller(stick, **options).pull("main", now=now)
@@ -566,7 +567,7 @@ async def test_an_older_bundle_after_a_newer_one_is_refused(lab: Lab) -> None:
     with pytest.raises(Untrusted) as caught:
         await lab.load(old, now=NOW + DAY)
     assert caught.value.reason == "rollback" and tree(lab.edge / "objects") == before
-    assert "older" not in words_for(caught.value) and "something newer" in words_for(caught.value)
+    assert "旧" in words_for(caught.value) and "disks of the newest set" in words_for(caught.value)
 
 
 async def test_a_bundle_for_another_area_is_refused(tmp_path: Path) -> None:
@@ -605,6 +606,50 @@ async def test_another_publishers_stick_is_refused(lab: Lab) -> None:
         assert list(lab.holding.ids()) == []
     finally:
         other.holding.close()
+
+
+async def test_sticks_of_one_set_may_be_written_on_different_days(lab: Lab) -> None:
+    plan = plan_bundle(lab.publisher, {}, max_bytes=130_000)
+    sticks = [lab.root / f"stick{part}" for part in range(1, plan.parts + 1)]
+    for day, stick in enumerate(sticks, start=1):
+        lab.publisher.refresh(NOW + day * DAY)
+        again = plan_bundle(lab.publisher, {}, max_bytes=130_000)
+        assert again.bundle == plan.bundle
+        write_part(lab.publisher, again, day, stick, NOW + day * DAY)
+    assert len(sticks) == 3
+    trust, late = lab.edge / "trust", NOW + 4 * DAY
+    newest, *others = reversed(sticks)
+    for stick in (newest, newest):
+        with pytest.raises(OnOtherSticks):
+            await lab.load(stick, source=StickSource(stick, trust), lacking=lab.look(stick).lacking, now=late)
+    with pytest.raises(Untrusted) as caught:  # what a plain folder would say
+        await lab.load(others[0], lacking=lab.look(others[0]).lacking, now=late)
+    assert caught.value.reason == "rollback"
+    for stick in others[:-1]:
+        with pytest.raises(OnOtherSticks):
+            await lab.load(stick, source=StickSource(stick, trust), lacking=lab.look(stick).lacking, now=late)
+    last = others[-1]
+    # The timestamp that counts is that of the newest stick.
+    with pytest.raises(Untrusted) as caught:
+        await lab.load(last, source=StickSource(last, trust), now=NOW + 124 * DAY)
+    assert caught.value.reason == "freeze"
+    assert await lab.load(last, source=StickSource(last, trust), lacking=lab.look(last).lacking, now=late) == ALL
+
+
+async def test_a_trusted_timestamp_does_not_replace_one_of_another_snapshot(lab: Lab) -> None:
+    old = lab.stick("old")
+    lab.publisher.publish("main", add={"d.bin": noise(4, 30_000)}, remove=(), now=NOW + DAY)
+    new, trust = lab.stick("new", 0, NOW + DAY), lab.edge / "trust"
+    await lab.load(new, source=StickSource(new, trust), now=NOW + DAY)
+    for source in (StickSource(old, trust), FolderSource(old)):
+        with pytest.raises(Untrusted) as caught:
+            await lab.load(old, source=source, now=NOW + DAY)
+        assert caught.value.reason == "rollback"
+    forged = trust / "bundle/timestamp.json"
+    good = forged.read_bytes()
+    for bad in (b"", b"{}", good[:-10], (old / "metadata/1.root.json").read_bytes()):
+        forged.write_bytes(bad)
+        await lab.load(new, source=StickSource(new, trust), now=NOW + DAY)
 
 
 # Hostile sticks
