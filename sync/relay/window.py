@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sync import Missing
+from sync import Missing, SyncError
 from sync.holding import Holding, Part
 from sync.holding.spans import BATCH_BYTES, UnitReader
 from sync.patch import squeeze
@@ -130,8 +130,10 @@ class PackWindow:
         pack, offset, stored = way.pack.copy(), way.offset.copy(), way.stored.copy()
         untold = np.flatnonzero(pack < 0).tolist()
         known: dict[str, dict[int, tuple[bytes, int, int]]] = {}
-        found = self._holding.find([recipe.unit_hash(each) for each in untold]) if untold else []
-        for ordinal, owners in zip(untold, found, strict=True):
+        found: list[list[tuple[str, int]]] = []
+        with suppress(OSError, SyncError):  # a pull must not end because of this
+            found = self._holding.find([recipe.unit_hash(each) for each in untold]) if untold else []
+        for ordinal, owners in zip(untold, found, strict=False):
             for sha256, there in owners:
                 if sha256 not in known:
                     known[sha256] = self._places_of(sha256)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from runtime.clock import Clock
@@ -31,14 +31,19 @@ ASKED_MAX = 8
 """So many are asked for one file or part before the uplink."""
 STANDING_FRESH_S = 10.0
 """So old may be what a neighbour said when it is only about whom to ask for a small file."""
-GRACE_S = 2.0
+GRACE_S = 1.0
 """So long the owner of a part has for getting to it, before somebody else takes it over."""
 STALL_S = 15.0
 """A neighbour that is waited for and takes in nothing for so long is left out."""
 PATIENCE_S = 1200.0
 """For one part that a neighbour is fetching: what 4 MiB take at 64 kbit/s beside another part of that size."""
 POLL_MIN_S = 0.1
-POLL_MAX_S = 1.0
+POLL_MAX_S = 0.25
+POLL_S_PER_NEIGHBOUR = 0.05
+"""Whoever waits asks so often: all the time the line idles because nobody knows yet that something came is lost."""
+SETTLE_S = 0.05
+SETTLE_ROUNDS = 10
+"""Of two that mean to fetch the same, the nearer one looks again so often whether the other has seen it, and yields."""
 UPLINK_REST_S = 60.0
 """An uplink that did not answer is asked last for so long."""
 
@@ -69,6 +74,8 @@ class _Part:
     """Since when its owner could have begun."""
     awaited: Neighbour | None = None
     awaited_since_s: float = _NEVER_S
+    hopeful: set[Neighbour] = field(default_factory=set)
+    """Who may have it by now: those that were awaited, or meant to fetch it."""
 
     @property
     def at(self) -> int:
@@ -252,10 +259,15 @@ class Neighbourly:
                 others = await self._circle.survey()
                 is_down = self._clock.monotonic() < down_until_s
                 ahead = self._ahead(others, part, is_down=is_down)
+                for _ in range(SETTLE_ROUNDS):
+                    if ahead is not None or not any(each.claims(part.name, part.at, part.stop) for each in others):
+                        break
+                    await self._clock.sleep_until(self._clock.monotonic() + SETTLE_S)
+                    others = await self._circle.survey()
+                    ahead = self._ahead(others, part, is_down=is_down)
                 if ahead is None:
-                    # Between the last question and the last survey it may have come in there.
-                    again = [each for each in others if is_down or each is part.awaited]
-                    if await self._from_any(part, again):
+                    # Between the last question and the last survey it may have come in somewhere.
+                    if (is_down or part.hopeful) and await self._from_any(part, others):
                         return
                     if is_down and failure is not None:
                         raise failure
@@ -265,8 +277,8 @@ class Neighbourly:
                     down_until_s = self._clock.monotonic() + UPLINK_REST_S
                     continue
             await self._clock.sleep_until(self._clock.monotonic() + pause_s)
-            pause_s = min(POLL_MAX_S, 2 * pause_s)
-            if not self._fetches(ahead, part) and await self._from_neighbour(part, ahead):
+            pause_s = min(2 * pause_s, max(POLL_MAX_S, POLL_S_PER_NEIGHBOUR * len(others)))
+            if await self._from_any(part, [each for each in others if each in part.hopeful]):
                 return
 
     async def _try_uplink(self, part: _Part, claim: Claim, others: Sequence[Neighbour]) -> Unreachable | None:
@@ -295,6 +307,7 @@ class Neighbourly:
             return None
         if part.awaited is not ahead:
             part.awaited, part.awaited_since_s = ahead, now_s
+            part.hopeful.add(ahead)
         if self._fetches(ahead, part):
             part.since_s = now_s  # when it came, there is the time of an owner for writing it down
         stalled = now_s - max(ahead.grown_at_s, part.awaited_since_s) >= STALL_S
@@ -305,6 +318,7 @@ class Neighbourly:
 
     def _nearer(self, others: Sequence[Neighbour], part: _Part, *, is_down: bool) -> Neighbour | None:
         """Return who has the part on its line, or else has a better right to it than we have."""
+        part.hopeful.update(each for each in others if each.claims(part.name, part.at, part.stop))
         for each in others:
             if self._fetches(each, part):
                 return each
@@ -349,7 +363,9 @@ class Neighbourly:
         except SyncError as error:
             if part.handing.refused:
                 raise
-            if part.at > before and not isinstance(error, Corrupt):
+            if isinstance(error, Missing) and each.is_coming_to(self._bulletin):
+                pass  # not yet
+            elif part.at > before and not isinstance(error, Corrupt):
                 each.leave_out(f"broke off: {error}")
             else:
                 each.note_failure(part.name, error, self._clock.monotonic() - began_s)
