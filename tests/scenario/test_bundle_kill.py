@@ -20,6 +20,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sync.holding import Holding
 from sync.ids import sha256_hex
 from sync.listing import decode_listing
@@ -28,7 +30,7 @@ from sync.publishing import Publisher
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 KILLS = 30
-PACK_BYTES = 1_500_000
+PACK_BYTES = 500_000
 PARTIAL = 3
 """Exit code of a life that wants another stick."""
 
@@ -41,7 +43,7 @@ A, B, C = noise(1, PACK_BYTES), noise(2, PACK_BYTES), noise(3, PACK_BYTES)
 OLD = {"catalogue.json": b'{"n": 0}', "goes.bin": noise(9, 50_000), "stays.bin": noise(8, 50_000)}
 STEPS = (
     {"a.bin": A},
-    {"b.bin": B, "ab.bin": A[:700_000] + B[700_000:]},
+    {"b.bin": B, "ab.bin": A[:200_000] + B[200_000:]},
     {"c.bin": C, "abc.bin": A + B + C, "catalogue.json": b'{"n": 3}', **{f"{n}.html": b"<p>%d" % n for n in range(9)}},
 )
 NEW = {"stays.bin": OLD["stays.bin"]} | {name: data for step in STEPS for name, data in step.items()}
@@ -212,6 +214,7 @@ def drill(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     return {"kills": done, "rounds": rounds, "partial": ends.count(PARTIAL), "after a kill": sorted(seen)}
 
 
+@pytest.mark.timeout(60)  # 6 s on an idle machine
 def test_an_import_is_killed_again_and_again(tmp_path: Path) -> None:
     outcome = drill(tmp_path, KILLS, 20260301)
     assert outcome["kills"] >= KILLS and outcome["rounds"] >= 2 and outcome["partial"] >= 4

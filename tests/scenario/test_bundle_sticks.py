@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,7 @@ from sync.bundle.export import write_part
 from sync.bundle.inspect import Inspected, inspect
 from sync.bundle.plan import plan_bundle
 from sync.bundle.receipt import make_receipt, read_receipts, since_of, write_receipt
+from sync.bundle.split import TooSmall
 from sync.bundle.words import StickRefused, words_for
 from sync.holding import Holding
 from sync.publishing import Publisher
@@ -312,4 +314,28 @@ async def test_a_receipt_shortens_the_next_stick(another: Centre, tmp_path: Path
     assert report.bytes < 40_000 and report.removed > 0
     await edge.load(another.sticks[2])
     assert edge.files() == NEW | {"d.bin": noise(4, 20_000)}
+    edge.holding.close()
+
+
+async def test_hundreds_of_objects_on_another_stick_take_no_open_files(another: Centre, tmp_path: Path) -> None:
+    lessons = {f"{n}.bin": noise(n, 12_000) for n in range(600)}
+    another.publisher.publish("main", add=lessons, remove=(), now=NOW + timedelta(hours=9))
+    with pytest.raises(TooSmall) as small:
+        plan_bundle(another.publisher, {"main": 1}, max_bytes=1)
+    plan = plan_bundle(another.publisher, {"main": 1}, max_bytes=small.value.needed_bytes)
+    assert plan.parts == 2  # the first has all lessons
+    sticks = [tmp_path / "one", tmp_path / "two"]
+    for part, stick in enumerate(sticks, start=1):
+        write_part(another.publisher, plan, part, stick, NOW + timedelta(hours=9))
+    edge = another.edge("edge")
+    most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (400, hard))
+    try:
+        with pytest.raises(OnOtherSticks) as caught:
+            await edge.load(sticks[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    assert 7_100_000 < caught.value.missing_bytes <= 600 * 12_000
+    await edge.load(sticks[0])
+    assert edge.files() == NEW | lessons
     edge.holding.close()
