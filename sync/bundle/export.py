@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from tuf.api.metadata import Metadata, Timestamp
 
-from sync import Corrupt, NoSpace
+from sync import Corrupt, NoSpace, Unreachable
 from sync.bundle.label import Label, Listed, encode_label, make_label
 from sync.bundle.names import (
     LABEL_NAME,
@@ -65,7 +65,7 @@ def write_part(publisher: Publisher, plan: BundlePlan, part: int, out: Path, now
         publisher: The same as for the plan.
         plan: What to write.
         part: 1 … plan.parts.
-        out: The stick, or a folder on it; made if need be.
+        out: The stick, or a folder on it, which is made if need be.
         now: When; the stick is good for BUNDLE_EXPIRY_DAYS from then.
 
     Raises:
@@ -74,7 +74,7 @@ def write_part(publisher: Publisher, plan: BundlePlan, part: int, out: Path, now
         NoSpace: the stick is too small; it was not touched yet, or filled up meanwhile.
         Corrupt: a published file was damaged.
         KeyUnavailable: the timestamp key cannot be read.
-        Unreachable: the stick was pulled out.
+        Unreachable: the stick is not there, or was pulled out.
         OSError: the stick cannot be written to.
     """
     if not 1 <= part <= plan.parts:
@@ -111,7 +111,10 @@ def _stick_at(out: Path, published: Path) -> Stick:
     here, there = out.resolve(), published.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise PublishError(f"{out} belongs to the publishing folder; choose a folder on a stick")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(exist_ok=True)  # not its parents: where no stick is mounted they may be missing
+    except FileNotFoundError as error:
+        raise Unreachable(f"there is no folder {out.parent}; is the stick plugged in and mounted?") from error
     stick = Stick(out)
     try:
         begun = stick.length(LABEL_NAME) is not None or stick.length(UNFINISHED_NAME) is not None

@@ -141,18 +141,19 @@ def expired() -> StickRefused:
     )
 
 
-def words_for(error: BaseException) -> str:
-    """Return what to tell about anything that ended an inspection or import."""
+def words_for(error: BaseException, *, next_sticks: Sequence[int] = ()) -> str:
+    """Return what to tell about anything that ended an inspection or import.
+
+    Args:
+        error: What was raised.
+        next_sticks: After OnOtherSticks: what ``Inspected.sticks_with`` says of its packs.
+    """
     if isinstance(error, StickRefused):
         return error.words
     if isinstance(error, Untrusted):
         return _untrusted(error).words
     if isinstance(error, OnOtherSticks):
-        return (
-            f"这个U盘已导入，还缺 {_gigabytes(error.missing_bytes)}，在同一套的其他U盘上；请换下一个U盘继续导入。"
-            f" This disk was imported; {_gigabytes(error.missing_bytes)} are still missing and lie on other disks of "
-            "the set: insert the next one and import again."
-        )
+        return _on_other_sticks(error, next_sticks)
     if isinstance(error, NoSpace):
         lacking = _gigabytes(max(0, error.needed_bytes - error.free_bytes))
         return (
@@ -184,6 +185,16 @@ def words_for(error: BaseException) -> str:
             f"again: {_KEPT[1]}."
         )
     return f"导入失败，现有内容不受影响。 The import failed; what is served here is unchanged. ({error})"
+
+
+def _on_other_sticks(error: OnOtherSticks, sticks: Sequence[int]) -> str:
+    missing, numbers = _gigabytes(error.missing_bytes), [str(number) for number in sticks]
+    chinese = f"第 {'、'.join(numbers)} 号" if numbers else "同一套的下一个"
+    english = f"disk {' or '.join(numbers)} of the set" if numbers else "the next disk of the set"
+    return (
+        f"这个U盘已导入，还缺 {missing}；请换上{chinese}U盘继续导入。"
+        f" This disk was imported and {missing} are still missing; insert {english} and import again."
+    )
 
 
 def _untrusted(error: Untrusted) -> StickRefused:

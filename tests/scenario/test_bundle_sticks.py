@@ -162,8 +162,9 @@ async def test_what_is_missing_is_told_by_the_number_of_the_stick(centre: Centre
     # a.bin is whole; of the others what lies in the packs of sticks 2 and 3
     missing = 2 * PACK_BYTES + 150_000 + 2 * PACK_BYTES
     assert abs(caught.value.missing_bytes - missing) < 200_000
-    words = words_for(caught.value)
-    assert "下一个U盘" in words and "insert the next one" in words and "MB" in words
+    words = words_for(caught.value, next_sticks=(2, 3))
+    assert "第 2、3 号U盘" in words and "insert disk 2 or 3 of the set" in words and "MB" in words
+    assert "下一个U盘" in words_for(caught.value) and "the next disk" in words_for(caught.value)
     inspected = edge.look(centre.sticks[2])
     with pytest.raises(OnOtherSticks) as caught:
         await edge.load(centre.sticks[2])

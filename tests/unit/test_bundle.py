@@ -348,6 +348,12 @@ def test_the_publishing_folder_is_no_stick(lab: Lab, where: str) -> None:
     assert tree(lab.publisher.published) == before
 
 
+def test_a_folder_where_nothing_is_mounted_is_no_stick(lab: Lab) -> None:
+    with pytest.raises(Unreachable, match="plugged in"):
+        write_part(lab.publisher, plan_bundle(lab.publisher, {}), 1, lab.root / "media" / "usb", NOW)
+    assert not (lab.root / "media").exists()
+
+
 def test_a_mirror_is_no_stick(lab: Lab) -> None:
     mirror = Path(shutil.copytree(lab.publisher.published, lab.root / "mirror"))
     before = tree(mirror)
@@ -748,6 +754,51 @@ def test_labels_are_the_same_when_read_and_written(lab: Lab) -> None:
     forged = lab.root / "stick"
     forge(forged, lambda members: None)
     assert (forged / "bundle.json").read_bytes() == raw
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=80),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+MEMBERS = ("format", "bundle", "part", "parts", "area", "issued", "channels", "files", "elsewhere")
+GOOD = {
+    "format": 1,
+    "bundle": "a" * 64,
+    "part": 1,
+    "parts": 2,
+    "area": "",
+    "issued": "2026-03-01T12:00:00Z",
+    "channels": {"main": [0, 3]},
+    "files": [["packs/ab/" + "ab" * 32, 5, "ab" * 32]],
+    "elsewhere": [[2, "packs/cd/" + "cd" * 32, 5]],
+}
+
+
+def sealed(members: dict[str, Any]) -> bytes:
+    raw = json.dumps({**members, "check": ""}, separators=(",", ":")).encode()
+    return json.dumps({**members, "check": sha256_hex(raw)}, separators=(",", ":")).encode()
+
+
+def test_the_label_that_is_changed_below_is_good() -> None:
+    assert decode_label(sealed(GOOD)).parts == 2
+
+
+@given(st.dictionaries(st.sampled_from(MEMBERS), JSON, min_size=1, max_size=3))
+def test_forged_labels_do_no_more_than_be_refused(changes: dict[str, Any]) -> None:
+    try:
+        label = decode_label(sealed(GOOD | changes))
+    except Corrupt:
+        return
+    assert label.part == 1 and all(longest_bytes(file.name) for file in label.files)
+
+
+@given(st.binary(max_size=400), st.booleans())
+def test_random_bytes_are_no_label(raw: bytes, ends_well: bool) -> None:
+    if ends_well:
+        raw = raw + b'"' + sha256_hex(raw + b'""}').encode() + b'"}'
+    with pytest.raises(Corrupt):
+        decode_label(raw)
 
 
 def test_a_million_files_cost_nothing(lab: Lab) -> None:
