@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import queue
 import random
+import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from edge_server.uplink.discovery import Discovery
+from runtime.service import running
 from sync.ids import sha256_hex
 from sync.listing import listing_root
 from sync.publishing import Publisher
@@ -230,6 +237,107 @@ async def test_a_new_release_spreads_as_a_change(tmp_path: Path) -> None:
                 assert got == pack.read_bytes()[span.start : span.stop]
 
 
+@contextmanager
+def two_networks() -> Iterator[tuple[str, str]]:
+    """Two network namespaces with a cable between them."""
+    names = (f"edge-{os.getpid()}-0", f"edge-{os.getpid()}-1")
+
+    def ip(*words: str) -> None:
+        done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise OSError(f"ip {' '.join(words)}: {done.stderr.strip()}")
+
+    try:
+        try:
+            for name in names:
+                ip("netns", "add", name)
+            ip("link", "add", "v0", "netns", names[0], "type", "veth", "peer", "name", "v0", "netns", names[1])
+            for number, name in enumerate(names):
+                ip("-n", name, "addr", "add", f"10.99.7.{number + 1}/24", "dev", "v0")
+                ip("-n", name, "link", "set", "v0", "up")
+                ip("-n", name, "link", "set", "lo", "up")
+        except OSError as error:
+            pytest.skip(f"needs network namespaces: {error}")
+        yield names
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], capture_output=True, check=False)
+
+
+class Found:
+    """A process that looks for others and prints, as a line of JSON, whom it knows, whenever that changes."""
+
+    def __init__(self, network: str, edge_id: str, area: str) -> None:
+        words = [sys.executable, "-m", "tests.scenario.test_lan_edges", "discover", edge_id, area]
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", network, *words],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: queue.Queue[str] = queue.Queue()
+        self.thread = threading.Thread(target=self._read)
+        self.thread.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.put(line)
+
+    def knows(self, wanted: list[str], timeout_s: float = 12.0) -> bool:
+        until = CLOCK.monotonic() + timeout_s
+        seen: list[str] | None = None
+        while seen != wanted and (left := until - CLOCK.monotonic()) > 0:
+            with suppress(queue.Empty):
+                seen = json.loads(self.lines.get(timeout=left))
+        return seen == wanted
+
+    def end(self) -> str:
+        """Let it leave as an edge does that is stopped; return what it complained about."""
+        _, said = self.process.communicate(timeout=10)
+        self.thread.join()
+        return said
+
+
+def test_edges_find_each_other_by_multicast() -> None:
+    with two_networks() as (left, right), ExitStack() as stack:
+        edges = [Found(left, "a", "county"), Found(right, "b", "county"), Found(right, "c", "elsewhere")]
+        for each in edges:
+            stack.callback(each.process.kill)
+        first, second, stranger = edges
+        assert first.knows(["http://10.99.7.2:7102/sync/"])
+        assert second.knows(["http://10.99.7.1:7101/sync/"])
+        assert second.end() == ""
+        assert first.knows([]), "it said goodbye"
+        subprocess.run(["ip", "-n", left, "link", "set", "v0", "down"], check=True)
+        assert stranger.end() == ""
+        assert first.end() == "", "no network is no error"
+        assert first.process.returncode == 0 and stranger.lines.get() == "[]\n" and stranger.lines.empty()
+
+
+async def discover(edge_id: str, area: str) -> None:
+    loop = asyncio.get_running_loop()
+    discovery = Discovery(edge_id, area, port=lambda: 7100 + " abc".index(edge_id), clock=CLOCK)
+    leaving = loop.run_in_executor(None, sys.stdin.read)
+    said: list[str] | None = None
+    slowest_s = 0.0
+    async with running(discovery, grace=1):
+        while not leaving.done():
+            urls = [each.url for each in discovery.peers()]
+            if urls != said:
+                print(json.dumps(said := urls), flush=True)
+            before_s = CLOCK.monotonic()
+            await CLOCK.sleep_until(before_s + 0.02)
+            slowest_s = max(slowest_s, CLOCK.monotonic() - before_s)
+    if slowest_s > 0.5:
+        print(f"the event loop was blocked for {slowest_s} s", file=sys.stderr)
+
+
 if __name__ == "__main__":
-    folder, anchor, uplink, *others = sys.argv[1:]
-    asyncio.run(edge_life(Path(folder), Path(anchor).read_bytes(), uplink, [Peer(url) for url in others]))
+    if sys.argv[1] == "discover":
+        asyncio.run(discover(*sys.argv[2:]))
+    else:
+        folder, anchor, uplink, *others = sys.argv[1:]
+        asyncio.run(edge_life(Path(folder), Path(anchor).read_bytes(), uplink, [Peer(url) for url in others]))
