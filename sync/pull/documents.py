@@ -7,6 +7,7 @@ was cut off does not fetch it twice.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -62,11 +63,7 @@ class Documents:
             raise TooLong(f"the head of {channel} has {target.length} bytes; at most {HEAD_MAX_BYTES}")
         folder, _, name = head_path(channel).rpartition("/")
         where = f"targets/{folder}/{target.hashes['sha256']}.{name}"
-        raw = await self._fetch(where, target.length)
-        try:
-            target.verify_length_and_hashes(raw)
-        except LengthOrHashMismatchError as error:
-            raise Corrupt(f"{where} is not the signed file") from error
+        raw = await self._signed(where, target.length, lambda raw: _matches(target, raw))
         return raw, decode_head(raw)
 
     async def advance(self, held: Listing | None, head: Head) -> tuple[Listing, list[Release]]:
@@ -133,10 +130,15 @@ class Documents:
         if raw is not None and await asyncio.to_thread(sha256_hex, raw) == sha256:
             return raw
         name = f"{folder}/{sha256}"
+        raw = await self._signed(name, length, lambda raw: len(raw) == length and sha256_hex(raw) == sha256)
+        await in_thread(_keep, kept, raw)
+        return raw
+
+    async def _signed(self, name: str, length: int, fits: Callable[[bytes], bool]) -> bytes:
+        """Fetch a file until it is the right one, or no other mirror is left."""
         for _ in range(ATTEMPTS_MAX):
             raw = await self._fetch(name, length)
-            if len(raw) == length and await asyncio.to_thread(sha256_hex, raw) == sha256:
-                await in_thread(_keep, kept, raw)
+            if await asyncio.to_thread(fits, raw):
                 return raw
             if self._judge is None or not self._judge.reject(name):
                 break
@@ -161,6 +163,14 @@ def _arrive(held: Listing | None, releases: list[Release], head: Head) -> Listin
     if listing.issued != read_moment(head.issued) or listing_root(listing) != head.root:
         raise Astray(f"the releases lead to another listing than the signed one of release {head.seq}")
     return listing
+
+
+def _matches(target: TargetFile, raw: bytes) -> bool:
+    try:
+        target.verify_length_and_hashes(raw)
+    except LengthOrHashMismatchError:
+        return False
+    return True
 
 
 def _keep(path: Path, raw: bytes) -> None:

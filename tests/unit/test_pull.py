@@ -304,7 +304,7 @@ async def test_wrong_bytes_from_the_only_source_are_refused(lab: Lab, kind: str)
     assert lab.files(pulled) == {**OLD, **new}
 
 
-@pytest.mark.parametrize("kind", ["releases", "packs", "cards"])
+@pytest.mark.parametrize("kind", ["targets", "releases", "packs", "cards"])
 async def test_a_lying_mirror_is_dropped_and_the_other_one_serves(lab: Lab, kind: str) -> None:
     lab.publish(OLD)
     liar = Tap(FolderSource(lab.publisher.published))
