@@ -40,7 +40,9 @@ def _said(job: Job, side: str, *words: str) -> tuple[Ran, dict[str, float]]:
     command = [sys.executable, "-m", f"benchmarks.sync.{side}", *words]
     ran = client(command, job.work / f"{words[0]}.log", job.limit_s)
     if ran.code:
-        raise Failed(f"{' '.join(words)} ended with {ran.code}:\n{ran.output}")
+        print(ran.output, file=sys.stderr, flush=True)
+        said = next((line for line in reversed(ran.output.splitlines()) if ": " in line), "")
+        raise Failed(f"{side} {words[0]} ended with {ran.code}: {said.strip(' |')[:300]}")
     return ran, json.loads(ran.output.strip().splitlines()[-1])
 
 
