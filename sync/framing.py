@@ -17,7 +17,7 @@ from sync.listing import decode_json
 from sync.patch import expand, squeeze
 
 FRAME_MAX_BYTES = 96 * 1024 * 1024
-HEADER_MAX_BYTES = 64 * 1024 * 1024
+HEADER_MAX_BYTES = 128 * 1024 * 1024
 """Of the raw header."""
 VALUES_MAX = 4 * 1024 * 1024
 """Commas in a header. A listing of FILES_MAX files has half of it."""

@@ -71,7 +71,7 @@ class Release:
     packs: tuple[str, ...]
     """Packs that places refer to."""
     recipes: tuple[RecipeEntry, ...]
-    """Of objects in ``add`` that the listing at base did not have; none for base 0."""
+    """Of objects in ``add`` that the listing at base did not have; some of them for base 0."""
 
     @property
     def touched(self) -> frozenset[str]:
@@ -218,8 +218,6 @@ def _check(wire: _Wire) -> int:
     if not {file.path for file in wire.add}.isdisjoint(wire.remove):
         raise Corrupt("a release removes and adds the same name")
     check_packs(wire.packs)
-    if wire.base == 0 and wire.recipes:
-        raise Corrupt("a release of base 0 has no recipes")
     recipe_of = {file.sha256: file.recipe_sha256 for file in wire.add}
     stored_length = 0
     for each in wire.recipes:

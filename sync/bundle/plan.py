@@ -113,6 +113,8 @@ def _plan(
         for order, file in enumerate(objects):
             small[card_path(file.sha256)] = None
             for pack in shelf.card(file.sha256, file.recipe_sha256).packs:
+                if pack_path(pack) not in lengths:
+                    continue  # it has nothing that the edge lacks
                 urgency = (file.priority, number, order)
                 packs[pack_path(pack)] = min(urgency, packs.get(pack_path(pack), urgency))
     if len(signed) != 1:

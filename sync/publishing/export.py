@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from sync import Corrupt
 from sync.card import card_path
 from sync.head import Head, Skips, Step, route
 from sync.listing import NamedFile
-from sync.publishing.cards import CardShelf
+from sync.publishing.cards import CardShelf, raw_recipe, recipe_in, spots
+from sync.publishing.history import Before
 from sync.publishing.packs import pack_path
 from sync.publishing.reading import all_steps, read_head, read_release, release_path, skips_path, target_path
+from sync.recipe import decode_recipe
 from sync.trust.signing import Ledger
 
 
@@ -25,8 +28,24 @@ class ExportSet:
     """Name and length in bytes."""
 
 
-def export_set(published: Path, ledger: Ledger, channel: str, head_sha256: str, since_seq: int) -> ExportSet:
+def export_set(
+    published: Path,
+    ledger: Ledger,
+    channel: str,
+    head_sha256: str,
+    since_seq: int,
+    *,
+    held: Iterable[Before] = (),
+) -> ExportSet:
     """Return what an edge needs that holds release ``since_seq`` or a later one; 0: nothing.
+
+    Args:
+        published: The published folder.
+        ledger: What is signed.
+        channel: Whose release.
+        head_sha256: Of the newest head.
+        since_seq: Release that the edge holds.
+        held: Objects of that release; packs that have only units of these stay behind.
 
     Raises:
         Corrupt: something of it is missing or damaged.
@@ -37,9 +56,12 @@ def export_set(published: Path, ledger: Ledger, channel: str, head_sha256: str, 
     for step in needed:
         touched.update((file.sha256, file) for file in read_release(published, step).add)
     cards, packs = CardShelf(published), dict[str, int]()
+    known = _units(cards, held)
     for file in touched.values():
-        for pack in cards.card(file.sha256, file.recipe_sha256).packs:
-            packs[pack_path(pack)] = 0
+        card = cards.card(file.sha256, file.recipe_sha256)
+        for digest, pack, *_ in spots(card, recipe_in(card, file.length_bytes)):
+            if digest not in known:
+                packs[pack_path(pack)] = 0
     for name in packs:
         try:
             packs[name] = (published / name).stat().st_size
@@ -56,6 +78,22 @@ def export_set(published: Path, ledger: Ledger, channel: str, head_sha256: str, 
         *(f"metadata/{name}" for name in metadata),
     )
     return ExportSet(files, tuple(packs.items()))
+
+
+def _units(cards: CardShelf, held: Iterable[Before]) -> set[bytes]:
+    """Return the hashes of all units of these objects, as far as their cards are still there."""
+    known: set[bytes] = set()
+    for each in held:
+        if not each.sha256:
+            continue
+        try:
+            card = cards.card(each.sha256, each.recipe_sha256)
+            raw = raw_recipe(card)
+            recipe = decode_recipe(raw, sha256=each.sha256, length_bytes=int.from_bytes(raw[4:12], "big"))  # §7
+        except Corrupt:
+            continue  # pruned or damaged: then the bundle carries more than it must
+        known.update(recipe.unit_hash(ordinal) for ordinal in range(recipe.units))
+    return known
 
 
 def _steps(since_seq: int, head: Head, skips: Skips) -> list[Step]:

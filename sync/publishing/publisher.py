@@ -218,6 +218,15 @@ class Publisher:
         """
         return self._folder.ledger().bundle_timestamp(self._folder.keys, now)
 
+    @property
+    def offline_due(self) -> datetime:
+        """When the offline keys are needed again, to sign what runs out then.
+
+        Raises:
+            Corrupt: the published metadata was damaged.
+        """
+        return self._folder.ledger().offline_due
+
     def rotate_keys(self, names: Collection[str], now: datetime, *, sure: bool = False) -> None:
         """Replace keys, by name or role (``sync/trust/rotation.py``); the offline keys must be there.
 
@@ -243,7 +252,23 @@ class Publisher:
         target = ledger.target(head_path(channel))
         if target is None:
             raise PublishError(f"nothing was published on {channel}")
-        return export_set(self.published, ledger, channel, target.hashes["sha256"], since_seq)
+        head_sha256 = target.hashes["sha256"]
+        return export_set(
+            self.published, ledger, channel, head_sha256, since_seq, held=self._held_at(channel, since_seq)
+        )
+
+    def _held_at(self, channel: str, since_seq: int) -> tuple[Before, ...]:
+        """Return what names that were touched since held at that release, as far as the history knows."""
+        current = self._newest(channel)
+        if current is None or not 0 < since_seq < current.listing.seq:
+            return ()
+        with self._folder.alone(), self._folder.index() as index:
+            era = self._folder.era(index, channel, current)
+            if since_seq < era.floor:
+                return ()
+            for _, held in History(index, channel).befores(current.listing.seq, [since_seq]):
+                return tuple(dict.fromkeys(held.values()))
+        return ()
 
     def prune(self, *, keep_releases: int = 1) -> Pruned:
         """Remove what belongs neither to the newest releases nor to the ``keep_releases`` before each.

@@ -21,9 +21,10 @@ MERGED_RECIPES_MAX_BYTES = 1024 * 1024
 MERGED_RECIPE_MAX_BYTES = 64 * 1024
 """One of them. A card for a lesson of 60 MB or more is one request beside its 15 or more, and is not written again for
 each merged release of each publish."""
-FULL_RECIPES_MAX_BYTES = 0
-"""Stored recipes of a full listing, all or none. The format has none there."""
-EVERY_SPAN_MAX = 2
+FULL_RECIPES_MAX_BYTES = 4 * 1024 * 1024
+"""Stored recipes of a full listing, those of the shortest objects first: a new edge need not ask for the card of every
+picture. The others have their cards."""
+EVERY_SPAN_MAX = 8
 """Merged releases are made at every span up to this one, then at powers of two. A text that each release changes, such
 as a catalogue, comes as a patch only to edges at exactly the base; a larger number helps those a few releases behind.
 """
@@ -100,15 +101,14 @@ class Composer:
     def full(self) -> Release:
         """Compose the release object that says the whole listing."""
         add = tuple(self._listing.files.values())
+        objects = {each.sha256: each for each in add}.values()
         recipes: list[tuple[NamedFile, bytes | None, str]] = []
         left = FULL_RECIPES_MAX_BYTES
-        if left:
-            for file in {each.sha256: each for each in add}.values():
-                left -= self._deltas.stored_length(Before(file.sha256, file.recipe_sha256))
-                recipes.append((file, None, ""))
-                if left < 0:
-                    recipes = []
-                    break
+        for file in sorted(objects, key=lambda each: (each.length_bytes, each.sha256)):
+            left -= self._deltas.stored_length(Before(file.sha256, file.recipe_sha256))
+            if left < 0:
+                break
+            recipes.append((file, None, ""))
         return self._with_recipes(0, (), add, recipes)
 
     def _release(

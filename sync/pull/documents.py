@@ -22,11 +22,13 @@ from sync.ids import sha256_hex
 from sync.listing import Listing, NamedFile, listing_root, read_moment
 from sync.pull.ways import Way, way_by_card
 from sync.release import Release, apply_release, decode_release
-from sync.road import Source
+from sync.road import NoRanges, Source
 from sync.store.files import TEMPORARY_SUFFIX, space_errors
 from sync.store.threads import in_thread
 
 CARD_SUFFIX = ".card"
+RESUMED_MIN_BYTES = 256 * 1024
+"""Longer files are read as a range, which goes on where a line that breaks left off."""
 ATTEMPTS_MAX = 8
 """Of one file that comes wrong from one mirror after the other."""
 
@@ -145,6 +147,11 @@ class Documents:
         raise Corrupt(f"{name} is not the signed file")
 
     async def _fetch(self, name: str, length: int) -> bytes:
+        if length >= RESUMED_MIN_BYTES:
+            parts: list[bytes] = []
+            with suppress(NoRanges):
+                await self._source.read(name, 0, length, parts.append)
+                return b"".join(parts)
         try:
             return await self._source.fetch(name, limit_bytes=length, received=_uncounted)
         except TooLong as error:
