@@ -17,7 +17,7 @@ FILE_NAME = "central.toml"
 class CentralConfig:
     """Settings of one central platform folder."""
 
-    channel: str = setting("library", "Name of the sync channel that carries the catalogue.")
+    offline_days: int = setting(45, "Days without contact after which edges stop offering an item; 0 for never.")
     host: str = setting("127.0.0.1", "Address that `serve` listens on.")
     port: int = setting(8700, "TCP port that `serve` listens on; 0 takes a free one.")
     refresh_s: float = setting(21600.0, "Seconds between two signings of the freshness metadata while serving.")

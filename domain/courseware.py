@@ -1,17 +1,22 @@
 """Courseware (课件), columns (专栏) and the catalogue that an edge server receives.
 
-The catalogue is one JSON document in the signed snapshot, under the name ``CATALOGUE_PATH``. All paths in it are
-names inside the same snapshot.
+A catalogue is one JSON document under the name ``CATALOGUE_PATH`` in each signed channel: that of the channel
+``INDEX_CHANNEL`` lists the columns and no courseware, that of a column's own channel the column and its courseware. All
+paths in it are names inside the same channel.
 """
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 import msgspec
 
 CATALOGUE_PATH = "catalogue.json"
 CATALOGUE_FORMAT = 1
+INDEX_CHANNEL = "index"
+COLUMN_CHANNEL_PREFIX = "col-"
+OFFLINE_DAYS_MAX = 3650
 CATALOGUE_MAX_BYTES = 64 * 1024 * 1024
 
 
@@ -90,6 +95,22 @@ class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Entry page (HTML, UTF-8) of a picture-text item."""
     page_assets: tuple[Asset, ...] = ()
     """Images that the page shows; their paths lie beside or below the page."""
+    expires_at: str = ""
+    """RFC 3339 UTC; not offered from then on. Empty: never."""
+    offline_days: int = 0
+    """Not offered by an edge that has heard nothing from the publisher for so many days; 0: always (SEC-04)."""
+
+    def offered_until(self, contact: datetime) -> datetime | None:
+        """Return from when on an edge that last heard from the publisher at ``contact`` must hide it; None: never."""
+        ends = [contact + timedelta(days=self.offline_days)] if self.offline_days else []
+        if self.expires_at:
+            ends.append(datetime.fromisoformat(self.expires_at).astimezone(UTC))
+        return min(ends, default=None)
+
+    def paths(self) -> frozenset[str]:
+        """Every name in the channel that belongs to this item."""
+        assets = [*self.page_assets, *(each for each in (self.poster, self.page) if each is not None)]
+        return frozenset([each.path for each in self.renditions] + [each.path for each in assets])
 
     def rendition(self, name: str) -> Rendition | None:
         """Return the rendition of that name, or None."""
@@ -140,4 +161,22 @@ def decode_catalogue(raw: bytes) -> Catalogue:
         raise CatalogueError(f"not a catalogue: {error}") from error
     if catalogue.format != CATALOGUE_FORMAT:
         raise CatalogueError(f"catalogue format {catalogue.format}; this version reads {CATALOGUE_FORMAT}")
+    for item in catalogue.courseware:
+        _check_limits(item)
     return catalogue
+
+
+def _check_limits(item: Courseware) -> None:
+    if not 0 <= item.offline_days <= OFFLINE_DAYS_MAX:
+        raise CatalogueError(f"item {item.item_id}: offline_days {item.offline_days} is out of bounds")
+    try:
+        aware = not item.expires_at or datetime.fromisoformat(item.expires_at).utcoffset() is not None
+    except ValueError:
+        aware = False
+    if not aware:
+        raise CatalogueError(f"item {item.item_id}: expires_at {item.expires_at!r} is not an RFC 3339 time")
+
+
+def column_channel(column_id: str) -> str:
+    """Return the name of the sync channel that carries a column."""
+    return COLUMN_CHANNEL_PREFIX + column_id

@@ -73,12 +73,6 @@ def without_item(catalogue: Catalogue, item_id: str) -> tuple[Catalogue, Coursew
     return msgspec.structs.replace(catalogue, courseware=rest, columns=columns), item
 
 
-def names_of(item: Courseware) -> set[str]:
-    """Every name in the snapshot that belongs to this item."""
-    names = {rendition.path for rendition in item.renditions} | {asset.path for asset in item.page_assets}
-    return names | {asset.path for asset in (item.poster, item.page) if asset is not None}
-
-
 def rfc3339(now: datetime) -> str:
     """Write a moment as RFC 3339 UTC in whole seconds."""
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,15 +16,31 @@ from central_platform.publish.catalogue import (
     FIRST_ITEM_ID,
     checked_title,
     column_for,
-    names_of,
     rfc3339,
     with_item,
     without_item,
 )
 from central_platform.publish.drafting import drafted
 from central_platform.publish.numbers import Numbers
-from domain.courseware import CATALOGUE_PATH, Catalogue, Courseware, ItemClass, decode_catalogue, encode_catalogue
-from sync.publisher import Publisher
+from central_platform.publish.publications import Publications
+from domain.courseware import (
+    CATALOGUE_PATH,
+    INDEX_CHANNEL,
+    Catalogue,
+    Column,
+    Courseware,
+    ItemClass,
+    column_channel,
+    decode_catalogue,
+    encode_catalogue,
+)
+from sync.bundle.export import PartReport, write_part
+from sync.bundle.plan import BundlePlan, plan_bundle
+from sync.bundle.receipt import read_receipts, since_of
+from sync.publishing import Change, Pruned, Publisher
+
+EVICTABLE = 3
+"""Priority (docs/formats/sync.md §2) of lessons that an edge may leave out when its disk is small."""
 
 
 class DeskBusy(RuntimeError):
@@ -41,22 +57,26 @@ class Submission:
     column: str
     item_class: ItemClass
     summary: str = ""
+    offline_days: int = 45
+    """How long an edge that hears nothing from here may offer the item; 0: for ever."""
 
 
 class Desk:
     """Publishes into one platform folder; one job at a time."""
 
-    def __init__(self, root: Path, channel: str) -> None:
+    def __init__(self, root: Path, *, offline_keys: Path | None = None) -> None:
         """``root`` was made by ``init``; nothing is opened for writing yet."""
-        self._root, self._channel = root, channel
-        self._publisher = Publisher.open(root)
+        self._root = root
+        self._publisher = Publisher.open(root, offline_keys=offline_keys)
         self._numbers = Numbers(root / "numbers.json")
+        self._publications = Publications(root / "publications.jsonl")
 
     def catalogue(self) -> Catalogue:
-        """Read the published catalogue; empty before the first lesson."""
-        if CATALOGUE_PATH not in self._publisher.files(self._channel):
-            return Catalogue()
-        return decode_catalogue(self._publisher.read(self._channel, CATALOGUE_PATH))
+        """Read the published catalogue of all columns; empty before the first lesson."""
+        columns = self._read(INDEX_CHANNEL).columns
+        found = [self._read(column_channel(column.column_id)).courseware for column in columns]
+        items = sorted((item for each in found for item in each), key=lambda item: int(item.item_id))
+        return Catalogue(columns=columns, courseware=tuple(items))
 
     def publish(self, submission: Submission, now: datetime, on_progress: Callable[[float], None]) -> Courseware:
         """Make the renditions, sign and publish; nothing is left behind when any step fails.
@@ -83,29 +103,98 @@ class Desk:
                 column_id=column.column_id,
                 issued_at=rfc3339(now),
                 summary=submission.summary.strip(),
+                offline_days=submission.offline_days,
             )
-            edited = encode_catalogue(with_item(catalogue, item))
-            self._publisher.publish(self._channel, add={**files, CATALOGUE_PATH: edited}, remove=(), now=now)
+            self._publish(with_item(catalogue, item), column, add=files, remove=(), now=now)
         on_progress(1.0)
         return item
 
     def withdraw(self, item_id: str, now: datetime) -> Courseware:
-        """Take an item out of the next snapshot.
+        """Take an item out of the next release of its column.
 
         Raises:
             UnknownItem: nothing of that id is published.
             DeskBusy: another job holds the folder.
         """
         with self._held():
-            catalogue, item = without_item(self.catalogue(), item_id)
-            self._publisher.publish(
-                self._channel, add={CATALOGUE_PATH: encode_catalogue(catalogue)}, remove=names_of(item), now=now
-            )
+            before = self.catalogue()
+            catalogue, item = without_item(before, item_id)
+            column = before.column(item.column_id)
+            assert column is not None, "an item is read from its column's channel"
+            self._publish(catalogue, column, add={}, remove=item.paths(), now=now)
         return item
+
+    def _publish(
+        self, edited: Catalogue, column: Column, *, add: Mapping[str, Path], remove: Collection[str], now: datetime
+    ) -> None:
+        """Sign the change of one column, and the list of columns when that changed too, as one publication."""
+        items = tuple(item for item in edited.courseware if item.column_id == column.column_id)
+        content = encode_catalogue(Catalogue(columns=(column,), courseware=items))
+        evictable = {each.path for item in items if item.item_class is ItemClass.SERVICE for each in item.renditions}
+        changes = {
+            column_channel(column.column_id): Change(
+                add={**add, CATALOGUE_PATH: content},
+                remove=remove,
+                priority=dict.fromkeys(evictable & add.keys(), EVICTABLE),
+            ),
+            INDEX_CHANNEL: Change(add={CATALOGUE_PATH: encode_catalogue(Catalogue(columns=edited.columns))}),
+        }
+        listings = self._publisher.publish_many(changes, now)
+        self._publications.note({channel: listing.seq for channel, listing in listings.items()})
+
+    def _read(self, channel: str) -> Catalogue:
+        if CATALOGUE_PATH not in self._publisher.files(channel):
+            return Catalogue()
+        return decode_catalogue(self._publisher.read(channel, CATALOGUE_PATH))
 
     def refresh(self, now: datetime) -> None:
         """Sign the freshness metadata anew; edges refuse to update from metadata that has run out."""
         self._publisher.refresh(now)
+
+    def rotate_keys(self, names: Collection[str], now: datetime) -> None:
+        """Replace signing keys, by name or role.
+
+        Raises:
+            sync.SyncError: it could not be done; no key was replaced.
+        """
+        with self._held():
+            self._publisher.rotate_keys(names, now)
+
+    @property
+    def offline_due(self) -> datetime:
+        """When the offline keys are needed again, to sign what runs out then."""
+        return self._publisher.offline_due
+
+    @property
+    def publication(self) -> int:
+        """How often something was published here."""
+        return self._publications.count
+
+    def since_publication(self, number: int) -> dict[str, int]:
+        """Return which release of each channel was the newest at that publication."""
+        return self._publications.seqs_at(number)
+
+    def since_receipts(self, folder: Path) -> tuple[dict[str, int], tuple[tuple[str, str], ...]]:
+        """Return from where on all edges whose receipts lie there can go on, and which receipts were refused.
+
+        Raises:
+            sync.SyncError: there is no such folder, or too much in it.
+        """
+        receipts = read_receipts(folder)
+        return since_of(receipts.found), receipts.refused
+
+    def plan_bundle(self, since: Mapping[str, int], max_bytes: int | None) -> BundlePlan:
+        """Decide what goes onto which stick. See sync.bundle.plan."""
+        return plan_bundle(self._publisher, since, max_bytes=max_bytes)
+
+    def write_part(self, plan: BundlePlan, part: int, out: Path, now: datetime) -> PartReport:
+        """Write one stick. See sync.bundle.export."""
+        return write_part(self._publisher, plan, part, out, now)
+
+    def prune(self) -> Pruned:
+        """Remove published files that no current release, nor the one before it, needs."""
+        with self._held():
+            return self._publisher.prune()
 
     @property
     def published(self) -> Path:
@@ -116,6 +205,11 @@ class Desk:
     def trust_anchor(self) -> Path:
         """The file that every edge server needs once, by a trusted way."""
         return self._publisher.trust_anchor
+
+    @property
+    def offline_keys(self) -> Path:
+        """Where ``init`` put the keys that belong off line."""
+        return self._root / "keys" / "offline"
 
     @contextmanager
     def _held(self) -> Iterator[None]:
@@ -142,13 +236,13 @@ class Desk:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def init(root: Path, channel: str, now: datetime) -> Desk:
-    """Make a new platform folder with its keys.
+def init(root: Path, now: datetime, *, area: str) -> Desk:
+    """Make a new platform folder with its keys, for one area (empty: for every edge).
 
     Raises:
-        sync.publisher.PublishError: the folder already holds a platform.
+        sync.publishing.PublishError: the folder already holds a platform.
     """
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o750)
-    Publisher.init(root, now)
-    return Desk(root, channel)
+    Publisher.init(root, now, area=area)
+    return Desk(root)

@@ -20,6 +20,7 @@ def drafted(
     column_id: str,
     issued_at: str,
     summary: str,
+    offline_days: int,
 ) -> tuple[Courseware, Mapping[str, Path]]:
     """Return the entry and its files by snapshot name."""
     base = f"courseware/{item_id}"
@@ -31,6 +32,7 @@ def drafted(
         family=MediaFamily.PICTURE_TEXT if isinstance(made, MadePage) else MediaFamily.VIDEO,
         issued_at=issued_at,
         summary=summary,
+        offline_days=offline_days,
     )
     if isinstance(made, MadePage):
         files = {f"{base}/page/index.html": made.page} | {f"{base}/page/{name}": each for name, each in made.assets}

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
-from central_platform.config import FILE_NAME, CentralConfig, default_root, load
+from central_platform.cli.bundles import bundle
+from central_platform.cli.common import JSON, ROOT, disk_failure, open_desk, read_config
+from central_platform.cli.keys import keys
+from central_platform.config import FILE_NAME
 from runtime.clock import SystemClock
 from runtime.output import Exit, Output
-from runtime.settings import ConfigError, Origin
-
-if TYPE_CHECKING:
-    from central_platform.publish.desk import Desk
-
-JSON = click.option("--json", "as_json", is_flag=True, help="JSON 行输出 / JSON lines on stdout.")
-ROOT = click.option(
-    "--dir",
-    "root",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=default_root,
-    show_default="$CENTRAL_PLATFORM_DIR, else .",
-    help="平台目录 / platform folder made by `init`.",
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,16 +23,20 @@ def main() -> None:
 
 @main.command()
 @click.argument("root", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--area", default="", help="本平台服务的地区代码，空为不限 / code of the area it serves; empty for any.")
 @JSON
-def init(root: Path, as_json: bool) -> None:
+def init(root: Path, area: str, as_json: bool) -> None:
     """新建平台目录和密钥。 / Make a platform folder with new signing keys."""
     from central_platform.publish.desk import init as make
-    from sync.publisher import PublishError
+    from sync import Corrupt
+    from sync.publishing import PublishError
 
     out = Output(json=as_json)
-    config, _ = _config(out, root)
+    read_config(out, root)
     try:
-        desk = make(root, config.channel, SystemClock().utc())
+        desk = make(root, SystemClock().utc(), area=area)
+    except Corrupt as error:
+        raise out.fail(Exit.USAGE, "bad_area", f"地区代码无效 / not an area code: {error}") from error
     except PublishError as error:
         raise out.fail(
             Exit.FAILED,
@@ -56,6 +48,10 @@ def init(root: Path, as_json: bool) -> None:
     if not as_json:
         out.say(f"已建立 / made: {root}")
         out.say(f"请把信任根文件交给每台边缘服务器 / hand this trust anchor to every edge server: {desk.trust_anchor}")
+        out.say(
+            f"请把离线密钥移到安全的地方 / move the offline keys to a safe place: {desk.offline_keys}\n"
+            "  日常发布不需要；换密钥时才用 / everyday publishing does without; only a change of keys needs them"
+        )
 
 
 @main.command()
@@ -70,9 +66,24 @@ def init(root: Path, as_json: bool) -> None:
     help="教育类（固定保存）或服务类（可淘汰）/ education is pinned, service is evictable.",
 )
 @click.option("--summary", default="", help="简介 / one or two sentences.")
+@click.option(
+    "--offline-days",
+    type=click.IntRange(0, 3650),
+    help="边缘服务器失联几天后不再播放，0 为一直可播；需随时可撤的内容用 7 / days without contact after which an edge "
+    "stops offering it; 0 never; use 7 for what may have to be taken back quickly.",
+)
 @ROOT
 @JSON
-def publish(source: Path, title: str, column: str, item_class: str, summary: str, root: Path, as_json: bool) -> None:
+def publish(
+    source: Path,
+    title: str,
+    column: str,
+    item_class: str,
+    summary: str,
+    offline_days: int | None,
+    root: Path,
+    as_json: bool,
+) -> None:
     """发布一个视频文件或一个图文目录。 / Publish a media file, or a folder with index.html or Markdown and images."""
     from central_platform.ingest import Refused
     from central_platform.publish.catalogue import EditError
@@ -80,7 +91,7 @@ def publish(source: Path, title: str, column: str, item_class: str, summary: str
     from domain.courseware import ItemClass
 
     out = Output(json=as_json)
-    config, _ = _config(out, root)
+    config, _ = read_config(out, root)
     size = source.stat().st_size if source.is_file() else 0
     if size > config.work_max_bytes:
         raise out.fail(
@@ -88,8 +99,9 @@ def publish(source: Path, title: str, column: str, item_class: str, summary: str
             "too_large",
             f"文件 {size} 字节，超过上限 {config.work_max_bytes} / file too large; raise work_max_bytes to accept it",
         )
-    submission = Submission(source, title, column, ItemClass(item_class), summary)
-    desk = _desk(out, root, config)
+    days = config.offline_days if offline_days is None else offline_days
+    submission = Submission(source, title, column, ItemClass(item_class), summary, days)
+    desk = open_desk(out, root)
     try:
         item = desk.publish(submission, SystemClock().utc(), out.progress(source.name))
     except Refused as refusal:
@@ -99,7 +111,7 @@ def publish(source: Path, title: str, column: str, item_class: str, summary: str
     except DeskBusy as error:
         raise out.fail(Exit.FAILED, "busy", str(error)) from error
     except OSError as error:
-        raise _disk(out, error) from error
+        raise disk_failure(out, error) from error
     renditions = [
         {
             "name": r.name,
@@ -137,9 +149,9 @@ def withdraw(item_id: str, root: Path, as_json: bool) -> None:
     from central_platform.publish.desk import DeskBusy
 
     out = Output(json=as_json)
-    config, _ = _config(out, root)
+    read_config(out, root)
     try:
-        item = _desk(out, root, config).withdraw(item_id, SystemClock().utc())
+        item = open_desk(out, root).withdraw(item_id, SystemClock().utc())
     except UnknownItem as error:
         raise out.fail(Exit.FAILED, "unknown_item", str(error)) from error
     except DeskBusy as error:
@@ -155,8 +167,8 @@ def withdraw(item_id: str, root: Path, as_json: bool) -> None:
 def list_items(root: Path, as_json: bool) -> None:
     """列出已发布的课件。 / List what is published."""
     out = Output(json=as_json)
-    config, _ = _config(out, root)
-    catalogue = _desk(out, root, config).catalogue()
+    read_config(out, root)
+    catalogue = open_desk(out, root).catalogue()
     for item in catalogue.courseware:
         column = catalogue.column(item.column_id)
         where = column.title if column else item.column_id
@@ -178,8 +190,8 @@ def serve(root: Path, host: str | None, port: int | None, as_json: bool) -> None
     from runtime.service import Service
 
     out = Output(json=as_json)
-    config, _ = _config(out, root, host=host, port=port)
-    desk = _desk(out, root, config)
+    config, _ = read_config(out, root, host=host, port=port)
+    desk = open_desk(out, root)
     site = Site(desk, config)
 
     def ready() -> None:
@@ -204,36 +216,12 @@ def config() -> None:
 def check(root: Path, as_json: bool) -> None:
     """检查配置，不改动任何东西。 / Check the configuration; changes nothing."""
     out = Output(json=as_json)
-    _, origins = _config(out, root)
+    _, origins = read_config(out, root)
     for name, origin in origins.items():
         out.emit("item", setting=name, value=origin.value, source=origin.source)
         if not as_json:
             out.say(f"{name} = {origin.value!r}  ({origin.source})")
 
 
-def _config(out: Output, root: Path, **flags: Any) -> tuple[CentralConfig, dict[str, Origin]]:
-    try:
-        return load(root, flags)
-    except ConfigError as error:
-        raise out.fail(Exit.BAD_CONFIG, "bad_config", str(error)) from error
-
-
-def _desk(out: Output, root: Path, config: CentralConfig) -> Desk:
-    from central_platform.publish.desk import Desk
-
-    if not (root / FILE_NAME).exists():
-        raise out.fail(
-            Exit.BAD_CONFIG,
-            "no_platform",
-            f"{root} 不是平台目录；先运行 central-platform init DIR，再用 --dir 指定 / "
-            f"{root} is not a platform folder; run `central-platform init DIR` and name it with --dir",
-        )
-    return Desk(root, config.channel)
-
-
-def _disk(out: Output, error: OSError) -> click.exceptions.Exit:
-    import errno
-
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    reason = "disk_full" if full else "io_error"
-    return out.fail(Exit.DISK_FULL if full else Exit.FAILED, reason, f"写入失败，未发布 / not published: {error}")
+main.add_command(bundle)
+main.add_command(keys)
