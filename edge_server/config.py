@@ -18,7 +18,16 @@ class EdgeConfig:
     """Settings of one edge server folder."""
 
     central: str = setting("", "Where to sync from: base URL of the central platform (http…), or a folder.")
-    channel: str = setting("library", "Name of the sync channel.")
+    mirrors: str = setting("", "More places with the same files, tried in this order after `central`; comma-separated.")
+    area: str = setting("", "Code of the area this edge serves; what is published for another area is refused.")
+    columns: str = setting("", "Ids of the columns to hold, comma-separated; empty for all.")
+    lan_share: bool = setting(True, "Hand on what is held to other edges with private addresses, below /sync/.")
+    lan_find: bool = setting(False, "Find other edges on the LAN by multicast DNS, be found, and fetch together.")
+    lan_edges: str = setting("", "Edges on the LAN to fetch together with: http://host:port, comma-separated.")
+    windows: str = setting("", "When and how fast to fetch, e.g. `22:00-06:00 full, else 256k`; empty: always.")
+    utc_offset_h: float = setting(8.0, "Hours that local time is ahead of UTC, for `windows`.")
+    quota_bytes: int = setting(0, "Most bytes of objects to hold; evictable lessons beyond are left out; 0: no limit.")
+    verify_days: float = setting(7.0, "While serving, each object is hashed again once in so many days; 0: never.")
     host: str = setting("127.0.0.1", "Address that the HTTP and RTSP ports listen on; 0.0.0.0 for the village network.")
     http_port: int = setting(8800, "TCP port of portal, catalogue and HTTP media; 0 takes a free one.")
     rtsp_port: int = setting(8554, "TCP port of RTSP; 0 takes a free one.")

@@ -10,6 +10,8 @@ from pathlib import Path
 from edge_server import portal
 from edge_server.bootstrap.failures import Known, explain
 from edge_server.bootstrap.http_port import HttpPort
+from edge_server.bootstrap.lan import Lan, make_lan
+from edge_server.bootstrap.line import Line, make_line
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext, files, hls
@@ -20,15 +22,22 @@ from edge_server.sessions.accounts import AccountBook
 from edge_server.sessions.logins import LoginLimits, Logins
 from edge_server.sessions.viewing import Viewings
 from edge_server.store import Store
+from edge_server.store.judged import JudgedTime
+from edge_server.uplink import relay
 from edge_server.uplink.poller import Poller
-from edge_server.uplink.pull import PullReport, Stage, pull
+from edge_server.uplink.pull import PullReport, Stage, Uplink
+from edge_server.uplink.scrubber import Scrubber
+from edge_server.uplink.standing import Standing, StandingFile
+from edge_server.uplink.timekeeper import Timekeeper
 from runtime.clock import Clock
 from runtime.registry import gather
 from runtime.service import Service
-from sync.client import Client
-from sync.store import Source
-from sync.store.folder import FolderSource
-from sync.store.http import HttpSource
+from sync.pull import Puller
+from sync.pull.watch import Watch
+from sync.road import OPEN, Gate, Source
+from sync.road.metered import Meter
+from sync.road.retrying import RetryPolicy
+from sync.trust import Road
 
 TRUST_ANCHOR = Path("trust") / "anchor.root.json"
 """Where ``edge-server init`` puts the central platform's first root metadata."""
@@ -57,15 +66,79 @@ class Edge:
 
     def __init__(self, root: Path, config: EdgeConfig, clock: Clock) -> None:
         """Open the folder; nothing runs yet."""
-        self.root, self.config, self._clock = root, config, clock
+        self.root, self.config, self.clock = root, config, clock
+        self._network: Uplink | None = None
+        self._lan: Lan | None = None
+        self._http: HttpPort | None = None
         self.store = Store(root)
         self.accounts = AccountBook(root / "accounts.json")
+        self.judged = JudgedTime(root, clock)
         self._shelf = Shelf(self.store.derived_root)
-        self._reader = CatalogReader(self.store)
+        self._reader = CatalogReader(self.store, self.judged)
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Ids of the columns to hold; empty for all."""
+        return frozenset(each.strip() for each in self.config.columns.split(",") if each.strip())
 
     def view(self) -> CatalogView:
         """Return the catalogue view of the active snapshot."""
         return self._reader.current()
+
+    @property
+    def lan(self) -> Lan:
+        """What is shared with neighbours.
+
+        Raises:
+            runtime.settings.ConfigError: a setting of the LAN makes no sense.
+        """
+        if self._lan is None:
+            self._lan = make_lan(self.config, self.root, self.store.holding, self.clock, self._http_port)
+        return self._lan
+
+    def _http_port(self) -> int:
+        return self._http.port if self._http and self._http.address else 0
+
+    def standing(self) -> Standing:
+        """Return what the uplink was doing last."""
+        return StandingFile(self.root).read()
+
+    def line(self) -> Line:
+        """Make the line to the central platform.
+
+        Raises:
+            runtime.settings.ConfigError: a setting of the line makes no sense.
+        """
+        return make_line(self.config, self.clock)
+
+    def uplink(
+        self,
+        source: Source,
+        *,
+        gate: Gate = OPEN,
+        road: Road = "network",
+        lacking: Callable[[str], bool] | None = None,
+        retry: RetryPolicy | None = None,
+        watch: Watch | None = None,
+    ) -> Uplink:
+        """Make what pulls from a source; ``lacking`` tells which packs the source is known not to have."""
+        config = self.config
+        puller = Puller(
+            trust_dir=self.root / "trust",
+            source=source,
+            holding=self.store.holding,
+            anchor=(self.root / TRUST_ANCHOR).read_bytes(),
+            clock=self.clock,
+            area=config.area,
+            road=road,
+            lacking=lacking,
+            retry=retry or RetryPolicy(edge_id=config.edge_id),
+            watch=watch,
+            meter=Meter(self.clock, gate=gate),
+            disk_bytes_per_byte=DISK_BYTES_PER_BYTE,
+        )
+        quota = config.quota_bytes or None
+        return Uplink(self.store, puller, self._shelf, self.judged, self.clock, self.columns, quota)
 
     async def sync_once(self, on_progress: Callable[[float], None] | None = None) -> PullReport:
         """Pull, verify, package and switch.
@@ -73,49 +146,47 @@ class Edge:
         Raises:
             sync.SyncError: see its kinds; boxes keep seeing the old snapshot.
             media.MediaError: a rendition cannot be packaged; boxes keep seeing the old snapshot.
+            runtime.settings.ConfigError: a setting of the line makes no sense.
         """
 
         def step(stage: Stage, done: float) -> None:
             if on_progress is not None:
                 on_progress(done / 2 if stage == "fetch" else 0.5 + done / 2)
 
-        client = Client(
-            trust_dir=self.root / "trust",
-            source=self._source(),
-            objects=self.store.objects,
-            anchor=(self.root / TRUST_ANCHOR).read_bytes(),
-            clock=self._clock,
-            disk_bytes_per_byte=DISK_BYTES_PER_BYTE,
-        )
-        return await pull(
-            self.store,
-            client,
-            self._shelf,
-            now=self._clock.utc(),
-            on_progress=step,
-            channel=self.config.channel,
-            clock=self._clock,
-        )
+        if self._network is None:
+            line, lan = self.line(), self.lan
+            self._network = self.uplink(lan.around(line.source, self.clock), gate=line.gate, watch=lan.watch)
+            self._network.bulletin = lan.bulletin
+        return await self._network.pull(now=self.clock.utc, on_progress=step)
 
     def services(self) -> Running:
         """Make the services, lowest first."""
         config = self.config
-        ctx = EgressContext(self.view, self._shelf, self._clock)
+        ctx = EgressContext(self.view, self._shelf, self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=Rules(config.rtsp_banner))
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
+        shared = self.lan.relay
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
         http = HttpPort(
             host=config.host,
             port=config.http_port,
-            routes=[*files.routes(ctx), *hls.routes(ctx)],
+            routes=[*files.routes(ctx), *hls.routes(ctx), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
             state=partial(self._portal_state, logins, rtsp),
             grace_s=config.grace_s,
         )
-        stack: list[Service] = [rtsp, http]
+        self._http = http
+        stack: list[Service] = [rtsp, http, Timekeeper(self.judged, self.clock)]
+        if config.lan_find:
+            stack.append(self.lan.discovery)
+        wake: Callable[[], None] = _nobody
         if config.poll_s > 0:
-            stack.append(Poller(self.sync_once, every_s=config.poll_s, edge_id=config.edge_id, clock=self._clock))
+            poller = Poller(self.sync_once, every_s=config.poll_s, edge_id=config.edge_id, clock=self.clock)
+            stack.append(poller)
+            wake = poller.wake
+        if config.verify_days > 0:
+            stack.append(Scrubber(self.store, self.clock, round_days=config.verify_days, on_damage=wake))
         return Running(stack, http, rtsp)
 
     def _portal_state(self, logins: Logins, rtsp: RtspService, request: PortalRequest) -> PortalState:
@@ -124,10 +195,10 @@ class Edge:
             view=self.view(),
             logins=logins,
             rtsp_authority=f"{host}:{rtsp.port}",
-            now=self._clock.utc(),
-            monotonic_s=self._clock.monotonic(),
+            now=self.clock.utc(),
+            monotonic_s=self.clock.monotonic(),
         )
 
-    def _source(self) -> Source:
-        address = self.config.central
-        return HttpSource(address) if address.startswith(("http://", "https://")) else FolderSource(Path(address))
+
+def _nobody() -> None:
+    pass

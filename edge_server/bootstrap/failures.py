@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 from media import MediaError
 from runtime.output import Exit
-from sync import Corrupt, NoChannel, NoSpace, SyncError, Unreachable, Untrusted
+from runtime.settings import ConfigError
+from sync import Busy, Corrupt, NoChannel, NoSpace, SyncError, Unreachable, Untrusted
+from sync.bundle.words import StickRefused, words_for
 
 _UNTRUSTED = {
     "rollback": "对方给出的是旧版本，已拒绝 / the source offers an older release; refused",
     "freeze": "时效签名已过期，请检查本机时间 / freshness has run out; check this machine's clock",
     "tampered": "签名不符，已拒绝 / signatures do not fit; refused",
     "oversized": "元数据过大，已拒绝 / metadata is too large; refused",
+    "other-area": "内容属于其他地区，已拒绝 / published for another area; refused",
     "no-anchor": "缺少信任根文件；请用 init --trust 提供 / no trust anchor; give one with `init --trust`",
 }
 
@@ -25,6 +28,16 @@ class Known:
     exit_code: Exit
     reason: str
     words: str
+
+
+def explain_stick(error: Exception) -> Known | None:
+    """Return what to say of a stick that could not be taken in; None when it is a fault of this program."""
+    if isinstance(error, StickRefused):
+        return Known(Exit.FAILED, error.reason, error.words)
+    known = explain(error)
+    if known is None or isinstance(error, MediaError | Busy):
+        return known
+    return Known(known.exit_code, known.reason, words_for(error))
 
 
 def explain(error: Exception) -> Known | None:
@@ -43,6 +56,12 @@ def explain(error: Exception) -> Known | None:
             return Known(Exit.UNREACHABLE, "unreachable", f"连不上中心平台 / the source does not answer{kept}\n{error}")
         case MediaError():
             return Known(Exit.FAILED, "cannot_package", f"课件无法封装 / a lesson cannot be packaged{kept}\n{error}")
+        case Busy():
+            return Known(
+                Exit.FAILED, "busy", f"另一个同步正在进行，请稍后再试 / another sync is running; try later\n{error}"
+            )
+        case ConfigError():
+            return Known(Exit.BAD_CONFIG, "bad_config", str(error))
         case SyncError():
             return Known(Exit.FAILED, "sync_failed", f"同步失败 / sync failed{kept}\n{error}")
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):

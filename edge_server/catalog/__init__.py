@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
 from domain.courseware import CATALOGUE_MAX_BYTES, CATALOGUE_PATH, Catalogue, Column, Courseware, decode_catalogue
-from edge_server.store import ActiveSnapshot, Store, StoredFile
+from edge_server.store import ActiveRelease, ActiveSnapshot, Store, StoredFile
+from edge_server.store.judged import JudgedTime
 
-EMPTY = ActiveSnapshot(0, "", datetime(1970, 1, 1, tzinfo=UTC), {})
+EMPTY = ActiveSnapshot(0, {})
 """What an edge server holds before its first sync."""
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def read_catalogue(release: ActiveRelease) -> Catalogue:
+    """Read the catalogue of one channel; an empty one when the channel has none.
+
+    Raises:
+        domain.courseware.CatalogueError: it cannot be read by this version.
+    """
+    stored = release.files.get(CATALOGUE_PATH)
+    if stored is None:
+        return Catalogue()
+    with stored.file.open("rb") as file:
+        return decode_catalogue(file.read(CATALOGUE_MAX_BYTES + 1))
 
 
 @dataclass(frozen=True)
 class CatalogView:
-    """One snapshot, frozen; a session keeps the view it began with.
+    """One snapshot as it is offered at one moment, frozen; a session keeps the view it began with.
+
+    An item is offered when every file of it is held and neither it nor its leave to be shown off line has run out.
 
     Raises on first use:
-        domain.courseware.CatalogueError: the snapshot's catalogue cannot be read by this version.
+        domain.courseware.CatalogueError: the catalogue of a channel cannot be read by this version.
     """
 
     active: ActiveSnapshot
+    now: datetime = _LONG_AGO
+    """The moment that decides what has expired."""
+    contact: datetime = _LONG_AGO
+    """When the newest metadata that was seen here was signed."""
 
     @property
     def seq(self) -> int:
@@ -29,13 +52,46 @@ class CatalogView:
         return self.active.seq
 
     @cached_property
+    def listed(self) -> Catalogue:
+        """The catalogues of all channels as one, with items that are not offered."""
+        columns: dict[str, Column] = {}
+        items: dict[str, Courseware] = {}
+        for release in self.active.releases.values():
+            read = read_catalogue(release)
+            for column in read.columns:
+                columns.setdefault(column.column_id, column)
+            for item in read.courseware:
+                items.setdefault(item.item_id, item)
+        return Catalogue(columns=tuple(columns.values()), courseware=tuple(items.values()))
+
+    @cached_property
     def catalogue(self) -> Catalogue:
-        """The catalogue of the snapshot; empty when the snapshot has none."""
-        stored = self.file(CATALOGUE_PATH)
-        if stored is None:
-            return Catalogue()
-        with stored.file.open("rb") as file:
-            return decode_catalogue(file.read(CATALOGUE_MAX_BYTES + 1))
+        """What is offered; columns in which nothing is left stay."""
+        offered = tuple(item for item in self.listed.courseware if self.why_hidden(item) is None)
+        return Catalogue(columns=self.listed.columns, courseware=offered)
+
+    def why_hidden(self, item: Courseware) -> str | None:
+        """Return why a listed item is not offered: ``expired`` or ``not_held``; None when it is offered."""
+        end = item.offered_until(self.contact)
+        if end is not None and self.now >= end:
+            return "expired"
+        return None if item.paths() <= self.active.files.keys() else "not_held"
+
+    @cached_property
+    def mark(self) -> str:
+        """16 hex digits that are another when anything that boxes are told is another."""
+        told = hashlib.sha256(f"{self.seq}".encode())
+        for release in self.active.releases.values():
+            stored = release.files.get(CATALOGUE_PATH)
+            told.update(f"|{release.channel} {release.seq} {stored.sha256 if stored else ''}".encode())
+        told.update("|".join(item.item_id for item in self.catalogue.courseware).encode())
+        return told.hexdigest()[:16]
+
+    @cached_property
+    def good_until(self) -> datetime:
+        """When the next item expires."""
+        ends = [end for item in self.listed.courseware if (end := item.offered_until(self.contact)) is not None]
+        return min((end for end in ends if end > self.now), default=_NEVER)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -58,7 +114,7 @@ class CatalogView:
         return self._by_column.get(column_id, ())
 
     def item(self, item_id: str) -> Courseware | None:
-        """Return the item, or None when it is unknown or withdrawn."""
+        """Return the item, or None when it is unknown, withdrawn or has expired."""
         return self._by_id.get(item_id)
 
     def file(self, path: str) -> StoredFile | None:
@@ -69,18 +125,20 @@ class CatalogView:
 class CatalogReader:
     """Gives the view of the active snapshot; sees at once what another process activates."""
 
-    def __init__(self, store: Store) -> None:
-        """``store`` is asked at each call; that costs one ``stat``."""
-        self._store = store
+    def __init__(self, store: Store, time: JudgedTime) -> None:
+        """``store`` and ``time`` are asked at each call; that costs two ``stat``."""
+        self._store, self._time = store, time
         self._view = CatalogView(EMPTY)
 
     def current(self) -> CatalogView:
-        """Return the view; the same object until another snapshot becomes active.
+        """Return the view; the same object until another snapshot becomes active or an item expires.
 
         Raises:
-            sync.Corrupt: the pointer or the snapshot it names is damaged.
+            sync.Corrupt: the pointer or a listing that it names is damaged.
         """
         active = self._store.active() or EMPTY
-        if active is not self._view.active:
-            self._view = CatalogView(active)
+        now, contact = self._time.now(), self._time.contact()
+        kept = self._view
+        if active is not kept.active or contact != kept.contact or now < kept.now or now >= kept.good_until:
+            self._view = CatalogView(active, now, contact)
         return self._view

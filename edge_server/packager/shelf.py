@@ -53,10 +53,12 @@ class Shelf:
             OSError: the disk is full or broken.
         """
         wanted = []
-        for rendition in (each for item in view.catalogue.courseware for each in item.renditions):
-            if (found := view.file(rendition.path)) is None:
+        absent = frozenset[str]().union(*(release.absent for release in view.active.releases.values()))
+        for rendition in (each for item in view.listed.courseware for each in item.renditions):
+            if (found := view.file(rendition.path)) is not None:
+                wanted.append(found)
+            elif rendition.path not in absent:
                 raise PackagingFailed(f"release {view.seq} lists {rendition.path} without holding it: publish again")
-            wanted.append(found)
         total, done, made = sum(stored.length_bytes for stored in wanted) or 1, 0, 0
         for stored in wanted:
             known = active or stored.sha256 in self._sound

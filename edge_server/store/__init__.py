@@ -1,32 +1,31 @@
-"""What an edge holds: verified objects, the snapshots that name them, and the pointer to the active one.
+"""What an edge holds: verified objects, the releases of each channel that name them, and the pointer to what is active.
 
-Layout below the root: ``objects/ab/<sha256>`` (mode 0444), ``staging/`` (unfinished objects), ``snapshots/<seq>.json``
-(the snapshot objects as published), ``current`` (which one is active), ``derived/`` (what the packager makes) and
-``lock``. The only thing that ever changes in place is ``current``, by rename.
+Layout below the root: ``objects/ab/<sha256>`` (mode 0444), ``recipes/``, ``staging/`` and ``units.sqlite`` (see
+``sync.holding``), ``snapshots/<channel>/<seq>.json`` (listings), ``current`` (which of them are active), ``derived/``
+(what the packager makes) and ``lock``. The only thing that ever changes in place is ``current``, by rename.
 """
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
 import msgspec
 
-from sync import Corrupt, Missing
-from sync.ids import is_sha256
-from sync.snapshot import Snapshot, decode_snapshot, encode_snapshot
-from sync.store.disk import DiskObjects
-from sync.store.files import TEMPORARY_SUFFIX, locked, make_directory, write_file
+from sync import Corrupt
+from sync.holding import Holding
+from sync.ids import check_channel
+from sync.listing import Listing, decode_listing
+from sync.store.files import locked, make_directory
 
-POINTER_MAX_BYTES = 1024
-_DERIVED_DEPTH_MAX = 4
+POINTER_MAX_BYTES = 16 * 1024 * 1024
+"""Some 200 bytes a channel, and one name for each file that is listed but not held."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,39 @@ class StoredFile:
 
 
 @dataclass(frozen=True)
-class ActiveSnapshot:
-    """A snapshot whose objects are all here. Frozen: sessions may keep it while a newer one becomes active."""
+class ActiveRelease:
+    """The release of one channel that is offered."""
 
-    seq: int
     channel: str
+    seq: int
     issued: datetime
     files: Mapping[str, StoredFile]
+    """What is offered, by name; every object is here."""
+    absent: frozenset[str]
+    """Names that the release lists but that are not offered: withdrawn since, or left out for want of room."""
+
+
+@dataclass(frozen=True)
+class ActiveSnapshot:
+    """What the edge offers at one moment. Frozen: sessions may keep it while a newer one becomes active."""
+
+    seq: int
+    """Counts the switches of this edge; rises by one each time that anything changes for boxes."""
+    releases: Mapping[str, ActiveRelease]
+    """By channel, in the order of their names."""
+
+    @cached_property
+    def issued(self) -> datetime:
+        """When the newest release was signed."""
+        return max((each.issued for each in self.releases.values()), default=datetime(1970, 1, 1, tzinfo=UTC))
+
+    @cached_property
+    def files(self) -> Mapping[str, StoredFile]:
+        """Files of all channels. Where two channels have the same name, the first channel's counts."""
+        merged: dict[str, StoredFile] = {}
+        for release in reversed(tuple(self.releases.values())):
+            merged.update(release.files)
+        return MappingProxyType(merged)
 
 
 @dataclass(frozen=True)
@@ -61,10 +86,20 @@ class Damage:
     """Under which names the active snapshot offers it; none when it does not."""
 
 
-class _Pointer(msgspec.Struct, frozen=True, kw_only=True):
-    format: int
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """What the pointer says of one channel."""
+
     seq: int
-    previous: int | None
+    previous: int | None = None
+    absent: tuple[str, ...] = ()
+
+
+class Pointer(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of ``current``."""
+
+    format: int = 2
+    seq: int = 0
+    channels: dict[str, Turn] = {}
 
 
 class Store:
@@ -72,11 +107,11 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         """Create the folders if need be."""
-        self._root = root
-        self._pointer_file = root / "current"
-        self._snapshots = root / "snapshots"
+        self.root = root
+        self.pointer_file = root / "current"
         self.derived_root = root / "derived"
-        self.objects = DiskObjects(root / "objects", root / "staging")
+        self.holding = Holding(root)
+        self._snapshots = root / "snapshots"
         make_directory(self._snapshots)
         make_directory(self.derived_root)
         self._seen: tuple[int, int, int] | None = None
@@ -88,178 +123,104 @@ class Store:
         Sees at once what another process activates.
 
         Raises:
-            Corrupt: the pointer or the snapshot it names is damaged.
+            Corrupt: the pointer or a listing that it names is damaged.
         """
         try:
-            state = self._pointer_file.stat()
+            state = self.pointer_file.stat()
         except FileNotFoundError:
             return None
         mark = (state.st_mtime_ns, state.st_ino, state.st_size)
         if mark != self._seen:
-            pointer = self._pointer()
-            self._active = self.resolve(self._read_snapshot(pointer.seq)) if pointer else None
+            pointer = self.pointer()
+            releases = {
+                channel: self.resolve(self.read_listing(channel, turn.seq), frozenset(turn.absent))
+                for channel, turn in sorted(pointer.channels.items())
+            }
+            self._active = ActiveSnapshot(pointer.seq, MappingProxyType(releases)) if releases else None
             self._seen = mark
         return self._active
 
-    def resolve(self, snapshot: Snapshot) -> ActiveSnapshot:
-        """Join a snapshot with the places of its objects, without making it active."""
+    def resolve(self, listing: Listing, absent: frozenset[str] = frozenset()) -> ActiveRelease:
+        """Join a listing with the places of its objects, without making it active."""
         files = {
-            name: StoredFile(name, each.sha256, each.length_bytes, self.objects.path(each.sha256))
-            for name, each in snapshot.files.items()
+            name: StoredFile(name, each.sha256, each.length_bytes, self.holding.path(each.sha256))
+            for name, each in listing.files.items()
+            if name not in absent
         }
-        return ActiveSnapshot(snapshot.seq, snapshot.channel, snapshot.issued, MappingProxyType(files))
+        return ActiveRelease(listing.channel, listing.seq, listing.issued, MappingProxyType(files), absent)
 
     @contextmanager
-    def lock(self) -> Iterator[Changes]:
+    def lock(self) -> Iterator[None]:
         """Hold the store for changing it; not shared between processes, nor within one.
 
         Raises:
             Busy: somebody else holds it.
         """
-        with locked(self._root / "lock", f"the store {self._root}"):
-            yield Changes(self)
-
-    def activate(self, snapshot: Snapshot) -> ActiveSnapshot:
-        """Take the lock and see Changes.activate."""
-        with self.lock() as changes:
-            return changes.activate(snapshot)
-
-    def collect(self) -> int:
-        """Take the lock and see Changes.collect."""
-        with self.lock() as changes:
-            return changes.collect()
+        with locked(self.root / "lock", f"the store {self.root}"):
+            yield
 
     def verify(self, on_object: Callable[[str], None] | None = None) -> tuple[Damage, ...]:
-        """Hash every object again, and look for objects that the active snapshot names but that are not there.
+        """Hash every object again, and look for objects that the active snapshot offers but that are not there.
 
         Reads the whole disk; call it in a thread. ``on_object`` is called with each id before it is read.
 
         Raises:
-            Corrupt: the pointer or the active snapshot itself is damaged.
+            Corrupt: the pointer or an active listing itself is damaged.
         """
         active = self.active()
         names: dict[str, list[str]] = {}
-        for each in active.files.values() if active else ():
-            names.setdefault(each.sha256, []).append(each.path)
-        found = []
-        for sha256 in self.objects.ids():
-            if on_object:
-                on_object(sha256)
-            if (reason := _fault(self.objects.path(sha256), sha256)) is not None:
-                found.append(Damage(sha256, reason, tuple(names.get(sha256, ()))))
-        gone = [sha256 for sha256 in names if not self.objects.has(sha256)]
-        found += [Damage(sha256, "missing", tuple(names[sha256])) for sha256 in gone]
-        return tuple(found)
+        for release in active.releases.values() if active else ():
+            for each in release.files.values():
+                names.setdefault(each.sha256, []).append(each.path)
+        found = [
+            Damage(each.sha256, each.reason, tuple(names.get(each.sha256, ())))
+            for each in self.holding.verify(on_object)
+        ]
+        gone = [sha256 for sha256 in names if not self.holding.has(sha256)]
+        return tuple(found + [Damage(sha256, "missing", tuple(names[sha256])) for sha256 in gone])
 
-    def _pointer(self) -> _Pointer | None:
+    def pointer(self) -> Pointer:
+        """Read ``current``; an empty one before the first activation.
+
+        Raises:
+            Corrupt: it is damaged.
+        """
         try:
-            with self._pointer_file.open("rb") as file:
+            with self.pointer_file.open("rb") as file:
                 raw = file.read(POINTER_MAX_BYTES)
         except FileNotFoundError:
-            return None
+            return Pointer()
         try:
-            return msgspec.json.decode(raw, type=_Pointer)
-        except msgspec.MsgspecError as error:
-            raise Corrupt(f"{self._pointer_file} is damaged ({error}); sync again to repair it") from error
+            pointer = msgspec.json.decode(raw, type=Pointer)
+            if pointer.format != 2:
+                raise Corrupt(f"{self.pointer_file} is of format {pointer.format}")
+            for channel in pointer.channels:
+                check_channel(channel)
+        except (msgspec.MsgspecError, Corrupt) as error:
+            raise Corrupt(f"{self.pointer_file} is damaged ({error}); sync again to repair it") from error
+        return pointer
 
-    def _snapshot_file(self, seq: int) -> Path:
-        return self._snapshots / f"{seq}.json"
+    def listing_file(self, channel: str, seq: int) -> Path:
+        """Return where the listing of that release lies or would lie."""
+        return self._snapshots / check_channel(channel) / f"{seq}.json"
 
-    def _read_snapshot(self, seq: int) -> Snapshot:
+    def listing_files(self) -> Iterator[Path]:
+        """Yield every listing file, and the litter beside them."""
+        for folder in sorted(self._snapshots.iterdir()):
+            if folder.is_dir():
+                yield from sorted(folder.iterdir())
+
+    def read_listing(self, channel: str, seq: int) -> Listing:
+        """Read the listing of a release that was activated here.
+
+        Raises:
+            Corrupt: it is missing or damaged.
+        """
+        file = self.listing_file(channel, seq)
         try:
-            snapshot = decode_snapshot(self._snapshot_file(seq).read_bytes())
+            listing = decode_listing(file.read_bytes())
         except FileNotFoundError as error:
-            raise Corrupt(f"{self._snapshot_file(seq)} is missing; sync again to repair it") from error
-        if snapshot.seq != seq:
-            raise Corrupt(f"{self._snapshot_file(seq)} holds release {snapshot.seq}")
-        return snapshot
-
-
-class Changes:
-    """What may be done to a store while its lock is held. Made by Store.lock only."""
-
-    def __init__(self, store: Store) -> None:
-        """Use Store.lock."""
-        self._store = store
-
-    def activate(self, snapshot: Snapshot) -> ActiveSnapshot:
-        """Make the snapshot the active one: durable, and seen by every process, when this returns.
-
-        Raises:
-            Missing: an object of the snapshot is not here, or has another length; nothing was changed.
-            NoSpace: the disk is full; nothing was changed.
-        """
-        store = self._store
-        active = store.resolve(snapshot)
-        for each in active.files.values():
-            try:
-                length = each.file.stat().st_size
-            except FileNotFoundError as error:
-                raise Missing(f"object {each.sha256} of {each.path!r} is not in the store") from error
-            if length != each.length_bytes:
-                raise Missing(f"object {each.sha256} of {each.path!r} has {length} bytes, not {each.length_bytes}")
-        try:
-            before = store._pointer()
-        except Corrupt:
-            before = None
-        write_file(store._snapshot_file(snapshot.seq), encode_snapshot(snapshot))
-        previous = (before.previous if before.seq == snapshot.seq else before.seq) if before else None
-        pointer = _Pointer(format=1, seq=snapshot.seq, previous=previous)
-        write_file(store._pointer_file, msgspec.json.encode(pointer))
-        return active
-
-    def discard(self, damages: Iterable[Damage]) -> None:
-        """Remove damaged objects, so that the next pull fetches them again; until then their names answer nothing."""
-        for damage in damages:
-            self._store.objects.remove(damage.sha256)
-
-    def collect(self, wanted: Snapshot | None = None) -> int:
-        """Remove what neither the active nor the previous snapshot names; return how many bytes of objects went.
-
-        Goes for objects, folders of the packager that are named after an object, unfinished objects, snapshot files
-        and the litter of crashes. ``wanted`` is a snapshot on its way in, whose objects, finished or not, stay too;
-        without it nothing happens before the first snapshot is active.
-
-        Raises:
-            Corrupt: the pointer or a snapshot is damaged; nothing was removed.
-        """
-        store = self._store
-        pointer = store._pointer()
-        if pointer is None and wanted is None:
-            return 0
-        keep_seqs = {seq for seq in (pointer.seq, pointer.previous) if seq is not None} if pointer else set()
-        coming = {each.sha256 for each in wanted.files.values()} if wanted else set()
-        keep = coming | {each.sha256 for seq in keep_seqs for each in store._read_snapshot(seq).files.values()}
-        freed = 0
-        for sha256 in list(store.objects.ids()):
-            if sha256 not in keep:
-                freed += store.objects.path(sha256).stat().st_size
-                store.objects.remove(sha256)
-        store.objects.prune_staged(coming.__contains__)
-        for folder in _derived(store.derived_root, 1):
-            if folder.name not in keep:
-                shutil.rmtree(folder)
-        for file in store._snapshots.iterdir():
-            if file.name not in {f"{seq}.json" for seq in keep_seqs}:
-                file.unlink()
-        for file in store._root.glob(f".*{TEMPORARY_SUFFIX}"):
-            file.unlink()
-        return freed
-
-
-def _derived(folder: Path, depth: int) -> Iterator[Path]:
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            if is_sha256(entry.name):
-                yield entry
-            elif depth < _DERIVED_DEPTH_MAX:
-                yield from _derived(entry, depth + 1)
-
-
-def _fault(file: Path, sha256: str) -> Literal["altered", "unreadable"] | None:
-    try:
-        with file.open("rb") as source:
-            digest = hashlib.file_digest(source, "sha256").hexdigest()
-    except OSError:
-        return "unreadable"
-    return None if digest == sha256 else "altered"
+            raise Corrupt(f"{file} is missing; sync again to repair it") from error
+        if (listing.channel, listing.seq) != (channel, seq):
+            raise Corrupt(f"{file} holds release {listing.seq} of {listing.channel}")
+        return listing

@@ -17,6 +17,9 @@ SPREAD = 0.1
 """Polls are up to this share of the period earlier or later, the same for one edge, so that edges do not all come at
 once (reference/sync.md C.4)."""
 
+WAKE_S = 10.0
+"""So soon a wake is noticed."""
+
 log = structlog.get_logger()
 
 
@@ -28,6 +31,7 @@ class Poller:
     ) -> None:
         """``every_s`` seconds between the end of one pull and the start of the next."""
         self._pull, self._clock = pull, clock
+        self._woken = False
         share = int.from_bytes(hashlib.sha256(edge_id.encode()).digest()[:4], "big") / 2**32
         self.period_s = every_s * (1 + SPREAD * (2 * share - 1))
         self.last: PullReport | None = None
@@ -43,11 +47,18 @@ class Poller:
                 self.last = await self._pull()
                 self.failure = ""
                 if self.last.changed:
-                    log.info("new snapshot active", seq=self.last.seq, bytes_moved=self.last.bytes_moved)
+                    log.info("new releases active", channels=self.last.channels, bytes_moved=self.last.bytes_moved)
             except (SyncError, MediaError, CatalogueError, OSError) as error:
                 self.failure = f"{type(error).__name__}: {error}"
                 log.warning("sync failed; serving what is here", reason=self.failure)
-            await self._clock.sleep_until(self._clock.monotonic() + self.period_s)
+            due = self._clock.monotonic() + self.period_s
+            while (now := self._clock.monotonic()) < due and not self._woken:
+                await self._clock.sleep_until(min(due, now + WAKE_S))
+            self._woken = False
+
+    def wake(self) -> None:
+        """Pull soon, not only when the period is over."""
+        self._woken = True
 
     async def drain(self) -> None:
         """Nothing to finish: a pull that is cut off goes on next time where it stopped."""

@@ -1,0 +1,116 @@
+"""Takes in a USB stick: read it whole, refuse it whole, or pull from it like from a line; leave a receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from domain.courseware import INDEX_CHANNEL, column_channel
+from edge_server.uplink.pull import PullReport, Stage
+from sync import Corrupt
+from sync.bundle.inspect import Inspected, inspect
+from sync.bundle.receipt import Imported, make_receipt, write_receipt
+from sync.pull.aside import OnOtherSticks
+from sync.road.folder import FolderSource
+from sync.road.retrying import RetryPolicy
+
+if TYPE_CHECKING:
+    from edge_server.bootstrap import Edge
+
+ONCE = RetryPolicy(attempts=1)
+OnProgress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class StickReport:
+    """What came of one stick."""
+
+    bundle: str
+    part: int
+    parts: int
+    changed: bool
+    """Whether boxes see something new."""
+    channels: dict[str, int]
+    """The release of each channel that is active now."""
+    bytes_read: int
+    missing_bytes: int
+    """That lie on other sticks of the set; 0 when the set is complete."""
+    next_parts: tuple[int, ...]
+    """Sticks that have them."""
+    warning: str
+    """Why no receipt was left; empty when it was."""
+
+
+async def import_stick(edge: Edge, stick: Path, on_progress: OnProgress) -> StickReport:
+    """Take in one stick.
+
+    Raises:
+        sync.bundle.words.StickRefused: the stick is no good; nothing was changed.
+        sync.SyncError: see ``sync.bundle.words.words_for``; what boxes see is as it was.
+        media.MediaError: a rendition cannot be packaged.
+    """
+    pointer = edge.store.pointer()
+    held = {channel: turn.seq for channel, turn in pointer.channels.items()}
+    chosen = edge.columns
+    channels = [INDEX_CHANNEL, *(column_channel(each) for each in chosen)] if chosen else None
+
+    def read(done: int, total: int) -> None:
+        on_progress(0.5 * done / total if total else 0.5)
+
+    found = await asyncio.to_thread(
+        inspect, stick, area=edge.config.area, held=held, on_progress=read, channels=channels
+    )
+
+    def step(stage: Stage, done: float) -> None:
+        on_progress(0.5 + done / 4 if stage == "fetch" else 0.75 + done / 4)
+
+    uplink = edge.uplink(FolderSource(stick), road="bundle", lacking=found.lacking, retry=ONCE)
+    uplink.only = frozenset(news.channel for news in found.news)
+    report: PullReport | None = None
+    rest = OnOtherSticks(0, ())
+    try:
+        report = await uplink.pull(now=edge.clock.utc, on_progress=step)
+    except OnOtherSticks as error:
+        rest = error
+    active = edge.store.active()
+    now_held = {name: each.seq for name, each in active.releases.items()} if active else {}
+    bytes_read = report.bytes_moved if report else uplink.puller.meter.body_bytes
+    return StickReport(
+        bundle=found.bundle,
+        part=found.part,
+        parts=found.parts,
+        changed=now_held != held,
+        channels=now_held,
+        bytes_read=bytes_read,
+        missing_bytes=rest.missing_bytes,
+        next_parts=found.sticks_with(rest.packs),
+        warning=await asyncio.to_thread(_leave_receipt, edge, stick, found, now_held, rest.missing_bytes, bytes_read),
+    )
+
+
+def _leave_receipt(
+    edge: Edge, stick: Path, found: Inspected, held: dict[str, int], missing_bytes: int, bytes_read: int
+) -> str:
+    imported = Imported(
+        bundle=found.bundle,
+        part=found.part,
+        parts=found.parts,
+        channels={news.channel: news.seq for news in found.news},
+        bytes=bytes_read,
+    )
+    try:
+        receipt = make_receipt(
+            edge.config.edge_id,
+            edge.clock.utc(),
+            held,
+            missing_bytes=missing_bytes,
+            imported=imported,
+            program=version("rural-media-edge"),
+        )
+    except Corrupt as error:
+        return f"没有写回执，请改 edge_id / no receipt was written; change edge_id: {error}"
+    return write_receipt(stick, receipt) or ""
