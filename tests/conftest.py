@@ -7,7 +7,11 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no finding
+hypothesis.settings.load_profile("house")
 
 GI_PYTHON = "/usr/bin/python3"
 """Debian's interpreter: the one that sees python3-gi."""

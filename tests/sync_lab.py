@@ -3,73 +3,125 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
 
+from domain.courseware import (
+    CATALOGUE_PATH,
+    INDEX_CHANNEL,
+    Catalogue,
+    Column,
+    Courseware,
+    column_channel,
+    decode_catalogue,
+    encode_catalogue,
+)
 from edge_server.packager import Shelf
 from edge_server.store import Store
-from edge_server.uplink.pull import PullReport, pull
-from sync.client import Client
-from sync.publisher import Publisher
-from sync.store import Source
-from sync.store.folder import FolderSource
-from sync.store.wrappers import RetryPolicy
+from edge_server.store.judged import JudgedTime
+from edge_server.uplink.pull import PullReport, Uplink
+from runtime.clock import Clock, FakeClock
+from sync.publishing import Change, Publisher
+from sync.pull import Puller
+from sync.road import Source
+from sync.road.folder import FolderSource
+from sync.road.retrying import RetryPolicy
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 ONCE = RetryPolicy(attempts=1)
-BIG = bytes(range(256)) * (17 * 1024)  # 4.25 MiB: one chunk and a bit, so its manifest has to be fetched
+COLUMN = Column(column_id="101", title="测试专栏", order=1)
+CHANNEL = column_channel(COLUMN.column_id)
+BIG = bytes(range(256)) * (17 * 1024)
 
 Fault = Callable[[web.Request, Path], Awaitable[web.StreamResponse]]
 
 
 class Lab:
-    def __init__(self, root: Path, published: Publisher | None = None) -> None:
+    """A platform with the column ``COLUMN``, and an edge."""
+
+    def __init__(self, root: Path, published: Publisher | None = None, clock: Clock | None = None) -> None:
         self.root = root
         self.publisher = published or Publisher.init(root / "central", NOW)
         self.anchor = self.publisher.trust_anchor.read_bytes()
         self.store = Store(root / "edge")
+        self.clock = clock or FakeClock(NOW)
+        self.judged = JudgedTime(root / "edge", self.clock)
 
-    def client(self, source: Source | None = None, **options: object) -> Client:
-        settings: dict[str, object] = {"retry": ONCE, **options}
-        return Client(
+    def puller(self, source: Source | None = None, **options: object) -> Puller:
+        settings: dict[str, object] = {"retry": ONCE, "clock": self.clock, **options}
+        return Puller(
             trust_dir=self.root / "edge" / "trust",
             source=source or FolderSource(self.publisher.published),
-            objects=self.store.objects,
+            holding=self.store.holding,
             anchor=self.anchor,
             **settings,  # type: ignore[arg-type]
         )
 
-    async def sync(self, source: Source | None = None, *, now: datetime = NOW, **options: object) -> PullReport:
+    def uplink(self, source: Source | None = None, *, columns: Iterable[str] = (), **options: object) -> Uplink:
+        quota = options.pop("quota_bytes", None)
+        assert quota is None or isinstance(quota, int)
         shelf = Shelf(self.store.derived_root)
-        return await pull(self.store, self.client(source, **options), shelf, now=now)
+        return Uplink(
+            self.store, self.puller(source, **options), shelf, self.judged, self.clock, frozenset(columns), quota
+        )
+
+    async def sync(self, source: Source | None = None, *, now: datetime = NOW, **options: object) -> PullReport:
+        return await self.uplink(source, **options).pull(now=lambda: now)
 
     def served(self) -> tuple[int, dict[str, bytes]]:
         """What a fresh process would serve."""
         return served(self.root / "edge")
 
-    def publish(self, add: Mapping[str, Path | bytes], remove: tuple[str, ...] = ()) -> int:
-        return self.publisher.publish("main", add=add, remove=remove, now=NOW).seq
+    def publish(
+        self,
+        add: Mapping[str, Path | bytes],
+        remove: Iterable[str] = (),
+        *,
+        column: Column = COLUMN,
+        now: datetime = NOW,
+        priority: Mapping[str, int] | None = None,
+    ) -> int:
+        """Publish on the column's channel (and list the column), return the channel's seq."""
+        columns: tuple[Column, ...] = ()
+        if CATALOGUE_PATH in self.publisher.files(INDEX_CHANNEL):
+            columns = decode_catalogue(self.publisher.read(INDEX_CHANNEL, CATALOGUE_PATH)).columns
+        listed = {each.column_id: each for each in (*columns, column)}
+        changes = {
+            INDEX_CHANNEL: Change(add={CATALOGUE_PATH: encode_catalogue(Catalogue(columns=tuple(listed.values())))}),
+            column_channel(column.column_id): Change(add=add, remove=tuple(remove), priority=priority or {}),
+        }
+        return self.publisher.publish_many(changes, now)[column_channel(column.column_id)].seq
+
+
+def catalogue_of(*items: Courseware, column: Column = COLUMN) -> bytes:
+    """The catalogue of a column's channel."""
+    return encode_catalogue(Catalogue(columns=(column,), courseware=items))
 
 
 def served(edge: Path) -> tuple[int, dict[str, bytes]]:
+    """The edge's snapshot number, and what it offers besides the list of columns."""
     active = Store(edge).active()
     if active is None:
         return 0, {}
-    return active.seq, {name: each.file.read_bytes() for name, each in active.files.items()}
+    files: dict[str, bytes] = {}
+    for release in reversed(tuple(active.releases.values())):
+        if release.channel != INDEX_CHANNEL:
+            files.update({name: each.file.read_bytes() for name, each in release.files.items()})
+    return active.seq, files
 
 
 class StaticServer:
-    """Serves a folder; writes down what was asked; misbehaves where told."""
+    """Serves a folder, ranges included; writes down what was asked; misbehaves where told."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
         self.faults: dict[str, Fault] = {}
-        """By the first part of the path: ``metadata``, ``chunks``…"""
+        """By the first part of the path: ``metadata``, ``packs``…"""
         self.url = ""
         self.hung = asyncio.Event()
 
@@ -80,7 +132,7 @@ class StaticServer:
         if not file.is_file():
             raise web.HTTPNotFound
         fault = self.faults.get(name.split("/")[0])
-        return await fault(request, file) if fault else web.Response(body=file.read_bytes())
+        return await fault(request, file) if fault else web.FileResponse(file)
 
 
 @asynccontextmanager

@@ -32,9 +32,10 @@ from edge_server.packager import Shelf
 from edge_server.portal import PortalRequest, PortalState
 from edge_server.portal.web import DIALECT
 from edge_server.sessions.logins import Logins
-from edge_server.store import ActiveSnapshot, StoredFile
+from edge_server.store import StoredFile
 from fixtures.lessons import make_counted_lesson
 from runtime.clock import FakeClock
+from tests.views import snapshot_of
 
 FRAMES = 363
 """14.52 s: segments of 6, 6 and 2.52 s."""
@@ -74,7 +75,8 @@ def stored(root: Path, objects: Mapping[str, bytes]) -> dict[str, StoredFile]:
 
 def view_of(root: Path, catalogue: Catalogue, objects: Mapping[str, bytes], seq: int = 7) -> CatalogView:
     held = {**objects, CATALOGUE_PATH: encode_catalogue(catalogue)}
-    return CatalogView(ActiveSnapshot(seq, "main", datetime(2026, 11, 24, 4, 5, 6, tzinfo=UTC), stored(root, held)))
+    issued = datetime(2026, 11, 24, 4, 5, 6, tzinfo=UTC)
+    return CatalogView(snapshot_of(seq, "main", issued, stored(root, held), listing=catalogue))
 
 
 def rendition(name: str, data: bytes, size: tuple[int, int], codecs: Sequence[str | None]) -> Rendition:

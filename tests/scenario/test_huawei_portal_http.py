@@ -10,7 +10,6 @@ import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -22,7 +21,8 @@ from edge_server.portal import PortalRequest, PortalState
 from edge_server.portal.huawei import DIALECT
 from edge_server.sessions.accounts import Account, AccountBook
 from edge_server.sessions.logins import Logins
-from edge_server.store import ActiveSnapshot, StoredFile
+from edge_server.store import StoredFile
+from tests.views import snapshot_of
 from wire import ctc
 
 STBID = "0010019900E0680200001A2B3C4D5E6F"
@@ -41,11 +41,12 @@ def view_of(folder: Path) -> CatalogView:
         )
         for each in ITEMS
     )
-    raw = encode_catalogue(Catalogue(columns=(Column(column_id="1", title="安全", order=1),), courseware=lessons))
+    catalogue = Catalogue(columns=(Column(column_id="1", title="安全", order=1),), courseware=lessons)
+    raw = encode_catalogue(catalogue)
     (folder / "catalogue.json").write_bytes(raw)
     stored = StoredFile(CATALOGUE_PATH, hashlib.sha256(raw).hexdigest(), len(raw), folder / "catalogue.json")
     issued = datetime(2026, 1, 1, tzinfo=UTC)
-    return CatalogView(ActiveSnapshot(3, "library", issued, MappingProxyType({CATALOGUE_PATH: stored})))
+    return CatalogView(snapshot_of(3, "library", issued, {CATALOGUE_PATH: stored}, listing=catalogue))
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ from edge_server.egress import EgressContext
 from edge_server.egress.rtsp import RtspService
 from edge_server.packager import Shelf, package
 from edge_server.sessions.viewing import Viewings
-from edge_server.store import ActiveSnapshot, StoredFile
+from edge_server.store import StoredFile
 from fixtures.lessons import make_counted_lesson
 from runtime.clock import SystemClock
 from runtime.service import running
+from tests.views import snapshot_of
 from wire.mpegts_meter import ContinuityMeter
 
 pytestmark = pytest.mark.timeout(90)
@@ -85,7 +86,7 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Edge:
         name: StoredFile(name, sha256, len(raw), mp4),
         CATALOGUE_PATH: StoredFile(CATALOGUE_PATH, "0" * 64, catalogue.stat().st_size, catalogue),
     }
-    active = ActiveSnapshot(1, "library", datetime(2026, 11, 24, tzinfo=UTC), files)
+    active = snapshot_of(1, "library", datetime(2026, 11, 24, tzinfo=UTC), files)
     return Edge(CatalogView(active), Shelf(root / "derived"), packaged.ts)
 
 

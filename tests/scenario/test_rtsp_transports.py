@@ -94,7 +94,7 @@ class Box:
 
 def packaged_ts(served: Served) -> bytes:
     """The R12 transport stream as it lies on the edge: of the two, the one that RTSP serves by default."""
-    newest = max((served.edge / "snapshots").glob("*.json"), key=lambda path: int(path.stem))
+    newest = max((served.edge / "snapshots").glob("col-*/*.json"), key=lambda path: int(path.stem))
     names = {name: sha256 for name, sha256, *_ in json.loads(newest.read_text())["files"]}
     sha256 = names[f"courseware/{served.video}/R12.mp4"]
     (file,) = Path(served.edge / "derived").rglob(f"{sha256}/*/media.ts")

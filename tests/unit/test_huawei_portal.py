@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -33,7 +32,8 @@ from edge_server.portal.huawei import DIALECT
 from edge_server.portal.huawei.dialect import HuaweiDialect
 from edge_server.sessions.accounts import Account
 from edge_server.sessions.logins import Logins
-from edge_server.store import ActiveSnapshot, StoredFile
+from edge_server.store import StoredFile
+from tests.views import snapshot_of
 from wire import ctc
 
 STBID = "0010019900E0680200001A2B3C4D5E6F"
@@ -84,7 +84,7 @@ def view_of(catalogue: Catalogue, folder: Path, seq: int = 7) -> CatalogView:
     file.write_bytes(raw)
     stored = StoredFile(CATALOGUE_PATH, hashlib.sha256(raw).hexdigest(), len(raw), file)
     issued = datetime(2026, 1, 1, tzinfo=UTC)
-    return CatalogView(ActiveSnapshot(seq, "library", issued, MappingProxyType({CATALOGUE_PATH: stored})))
+    return CatalogView(snapshot_of(seq, "library", issued, {CATALOGUE_PATH: stored}, listing=catalogue))
 
 
 @dataclass

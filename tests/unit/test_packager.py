@@ -7,15 +7,17 @@ import importlib
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from domain.courseware import Catalogue
+from edge_server.catalog import CatalogView
 from edge_server.packager import PACKAGER_VERSION, NotPackaged, PackagingFailed, Shelf, load, package
 from edge_server.packager import shelf as shelf_module
 from edge_server.packager.package import folder_of
-from edge_server.store import StoredFile
+from edge_server.store import ActiveSnapshot, StoredFile
 from tests import web_lab
 from tests.sync_lab import Lab
 from tests.unit.test_ts_mux import make_lesson
@@ -263,15 +265,21 @@ def test_prepare_packages_what_is_missing_and_says_how_far_it_is(
 
 def test_prepare_refuses_a_release_that_does_not_hold_what_it_lists(mp4: Path, tmp_path: Path) -> None:
     view = view_with(tmp_path, {"R12": mp4.read_bytes()})
-    view.active.files.pop("courseware/10000001/R12.mp4")  # type: ignore[attr-defined]
-    with pytest.raises(PackagingFailed, match=r"release 7 lists courseware/10000001/R12\.mp4"):
-        Shelf(tmp_path / "derived").prepare(view, lambda _: None)
+    (release,) = view.active.releases.values()
+    held = {path: each for path, each in release.files.items() if not path.endswith(".mp4")}
+    for absent in (frozenset[str](), frozenset(["courseware/10000001/R12.mp4"])):
+        lacking = CatalogView(ActiveSnapshot(7, {release.channel: replace(release, files=held, absent=absent)}))
+        if absent:  # left out on purpose
+            assert Shelf(tmp_path / "derived").prepare(lacking, lambda _: None) == 0
+            continue
+        with pytest.raises(PackagingFailed, match=r"release 7 lists courseware/10000001/R12\.mp4"):
+            Shelf(tmp_path / "derived").prepare(lacking, lambda _: None)
 
 
 async def test_a_sync_with_nothing_new_mends_what_was_deleted(mp4: Path, tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     view = view_with(tmp_path, {"R12": await asyncio.to_thread(mp4.read_bytes)})
-    lab.publish({path: each.file for path, each in view.active.files.items()})
+    lab.publish({path: each.file for path, each in view.active.files.items() if each.length_bytes})
     assert (await lab.sync()).packaged == 1
     again = await lab.sync()
     assert (again.changed, again.packaged) == (False, 0)
