@@ -1,4 +1,4 @@
-# Words: demo test check fix bench docs shots strangers clean
+# Words: demo test check fix bench bench-sync docs strangers clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CODE := central_platform edge_server stb_emulator sync media wire domain runtime fixtures
 ALL := $(CODE) tests benchmarks scripts
 
-.PHONY: demo test check fix bench docs strangers clean
+.PHONY: demo test check fix bench bench-sync docs strangers clean
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make check   import contract, ruff, mypy, module lengths"
 	@echo "make fix     let ruff mend what it can"
 	@echo "make bench   measure against peers in the same run"
+	@echo "make bench-sync  bring libraries up to date: ours, rsync, zsync, casync in the same run (25 minutes)"
 	@echo "make docs    regenerate the command reference and check every link"
 
 $(STAMP): pyproject.toml constraints.txt scripts/venv.sh
@@ -41,6 +42,10 @@ fix: $(STAMP)
 
 bench: $(STAMP) strangers
 	@$(BIN)/python benchmarks/progressive.py
+
+bench-sync: $(STAMP)
+	@scripts/strangers.sh bench
+	@$(BIN)/python -m benchmarks.sync $(BENCH_ARGS)
 
 docs: $(STAMP)
 	@$(BIN)/python scripts/docs.py
