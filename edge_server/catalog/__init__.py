@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -13,6 +13,8 @@ from edge_server.store.judged import JudgedTime
 
 EMPTY = ActiveSnapshot(0, {})
 """What an edge server holds before its first sync."""
+EARLIER_MAX = 4
+"""Snapshots that are remembered besides the active one. The store keeps the objects of each channel's release before."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -45,6 +47,8 @@ class CatalogView:
     """The moment that decides what has expired."""
     contact: datetime = _LONG_AGO
     """When the newest metadata that was seen here was signed."""
+    earlier: tuple[CatalogView, ...] = ()
+    """Views of the snapshots before, newest first: somebody may be in the middle of a lesson that was replaced since."""
 
     @property
     def seq(self) -> int:
@@ -139,6 +143,9 @@ class CatalogReader:
         active = self._store.active() or EMPTY
         now, contact = self._time.now(), self._time.contact()
         kept = self._view
-        if active is not kept.active or contact != kept.contact or now < kept.now or now >= kept.good_until:
-            self._view = CatalogView(active, now, contact)
+        if active is not kept.active:
+            before = (replace(kept, earlier=()), *kept.earlier) if kept.seq else ()
+            self._view = CatalogView(active, now, contact, before[:EARLIER_MAX])
+        elif contact != kept.contact or now < kept.now or now >= kept.good_until:
+            self._view = CatalogView(active, now, contact, kept.earlier)
         return self._view

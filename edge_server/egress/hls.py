@@ -159,10 +159,9 @@ class _Hls:
         return _playlist(request, write_media(media_playlist(segments, flavour, version_of(found.sha256))), view)
 
     async def piece(self, request: web.Request) -> web.StreamResponse:
-        found = self._asked(self._ctx.view(), request)
-        flavour, version = request.match_info["flavour"], version_of(found.sha256)
+        flavour, found = request.match_info["flavour"], self._version(request)
         part = _piece_of(found.packaged, flavour, request.match_info["name"])
-        if request.match_info["version"] != version or part is None:
+        if part is None:
             raise not_found()
         file, start, length = part
         piece = Slice(
@@ -176,6 +175,15 @@ class _Hls:
             headers=_ANYWHERE,
         )
         return await send(request, piece)
+
+    def _version(self, request: web.Request) -> _Found:
+        """Find the version of a rendition that was asked for; one that was replaced plays on, a withdrawn item ends."""
+        view, item_id = self._ctx.view(), request.match_info["item_id"]
+        for each in (view, *view.earlier) if view.item(item_id) else ():
+            found = self._find(each, item_id, request.match_info["rendition"])
+            if found is not None and version_of(found.sha256) == request.match_info["version"]:
+                return found
+        raise not_found()
 
     def _asked(self, view: CatalogView, request: web.Request) -> _Found:
         found = self._find(view, request.match_info["item_id"], request.match_info["rendition"])
