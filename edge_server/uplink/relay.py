@@ -10,7 +10,7 @@ import ipaddress
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,6 +27,7 @@ RELAY_CONNECTIONS_MAX = 8
 """Requests at a time; a neighbour has two connections."""
 RETRY_AFTER_S = 2
 PIECE_BYTES = 64 * 1024
+GONE_CHECK_S = 0.5
 STUCK_S = 30.0
 """A neighbour that takes no piece for so long is cut off."""
 _LAN_4 = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 127.0.0.0/8"
@@ -50,7 +51,6 @@ class Relay:
     requests: int = 0
     busy: int = 0
     """Requests that are answered now."""
-    _turns: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 def is_on_lan(address: str | None) -> bool:
@@ -146,7 +146,7 @@ async def _send(
     left = length
     with suppress(SyncError, OSError):  # TimeoutError among them
         while left > 0 and (piece := piece or await in_thread(_next, pieces)):
-            await _write(relay, response, piece[:left])
+            await _write(relay, request, response, piece[:left])
             left -= len(piece)
             piece = b""
     if left > 0 and request.transport is not None:
@@ -154,15 +154,25 @@ async def _send(
     return response
 
 
-async def _write(relay: Relay, response: web.StreamResponse, data: bytes) -> None:
+async def _write(relay: Relay, request: web.Request, response: web.StreamResponse, data: bytes) -> None:
     view = memoryview(data)
     for at in range(0, len(view), PIECE_BYTES):
-        async with relay._turns:  # one after the other, so that all of them together keep to the cap
-            await relay.gate.ready()
-            relay.gate.passed(len(view[at : at + PIECE_BYTES]))
+        piece = bytes(view[at : at + PIECE_BYTES])
+        await _pass_gate(relay, request)
+        relay.gate.passed(len(piece))
         async with asyncio.timeout(STUCK_S):
-            await response.write(bytes(view[at : at + PIECE_BYTES]))
-        relay.sent_bytes += len(view[at : at + PIECE_BYTES])
+            await response.write(piece)
+        relay.sent_bytes += len(piece)
+
+
+async def _pass_gate(relay: Relay, request: web.Request) -> None:
+    """Wait for the cap, but not for one who went away meanwhile."""
+    while True:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GONE_CHECK_S):
+                return await relay.gate.ready()
+        if request.transport is None or request.transport.is_closing():
+            raise ConnectionResetError("the neighbour went away")
 
 
 def _opened(path: Path) -> tuple[BinaryIO, int]:
