@@ -11,6 +11,10 @@ from sync.road import Received, Sink, Source
 from sync.road.handing import Handing
 
 
+QUICK_MIN_BYTES = 64 * 1024
+"""After a break that brought so much, the rest is asked for at once: the line works, it only was cut."""
+
+
 @dataclass(frozen=True)
 class RetryPolicy:
     """How often and how long; pauses by ``sync.pacing.backoff``."""
@@ -70,7 +74,8 @@ class Retrying:
                 fruitless = 0 if handing.at > before else fruitless + 1
                 if fruitless >= self._policy.attempts:
                     raise
-            await self._pause(name, max(1, fruitless))
+            if handing.at - before < QUICK_MIN_BYTES:
+                await self._pause(name, max(1, fruitless))
 
     async def close(self) -> None:
         """See Source."""
