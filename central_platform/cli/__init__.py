@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -203,6 +204,24 @@ def serve(root: Path, host: str | None, port: int | None, as_json: bool) -> None
         asyncio.run(run_until_signal(stack, on_ready=ready, grace_s=config.grace_s))
     except* OSError as group:
         raise out.fail(Exit.FAILED, "cannot_listen", f"无法监听 / cannot listen: {group.exceptions[0]}") from group
+
+
+@main.command()
+@ROOT
+@JSON
+def prune(root: Path, as_json: bool) -> None:
+    """删除不再需要的已发布文件。 / Remove published files that no current release, nor the one before it, needs."""
+    from sync import SyncError
+
+    out = Output(json=as_json)
+    read_config(out, root)
+    try:
+        pruned = open_desk(out, root).prune()
+    except SyncError as error:
+        raise out.fail(Exit.FAILED, "not_pruned", f"没有删除 / nothing was removed: {error}") from error
+    out.emit("summary", **asdict(pruned))
+    if not as_json:
+        out.say(f"已释放 / freed: {pruned.freed_bytes:,} 字节 / bytes")
 
 
 @main.group()

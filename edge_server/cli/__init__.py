@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import shutil
 from pathlib import Path
 from typing import Any
@@ -32,21 +33,30 @@ def main() -> None:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="信任根文件，由中心平台 init 生成 / trust anchor made by `central-platform init`, brought by a trusted way.",
 )
+@click.option(
+    "--id", "edge_id", help="本机名称，1–64 个 a-z 0-9 _ -；缺省随机 / name of this edge; random if not given."
+)
 @JSON
-def init(root: Path, central: str, trust: Path, as_json: bool) -> None:
+def init(root: Path, central: str, trust: Path, edge_id: str | None, as_json: bool) -> None:
     """新建边缘服务器目录。 / Make an edge server folder."""
     from edge_server.bootstrap import TRUST_ANCHOR
+    from sync import Corrupt
+    from sync.ids import check_channel
 
     out = Output(json=as_json)
     if (root / FILE_NAME).exists():
         raise out.fail(Exit.FAILED, "exists", f"{root} 已存在，未作改动 / already an edge server; nothing was changed")
     if '"' in central or "\n" in central or "\\" in central:
         raise out.fail(Exit.USAGE, "bad_address", f"地址无效 / not an address: {central!r}")
+    try:
+        edge_id = check_channel(edge_id or f"edge-{secrets.token_hex(4)}")
+    except Corrupt as error:
+        raise out.fail(Exit.USAGE, "bad_id", f"名称无效 / not a name for an edge: {error}") from error
     anchor = root / TRUST_ANCHOR
     anchor.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(trust, anchor)
-    (root / FILE_NAME).write_text(f'central = "{central}"\n', encoding="utf-8")
-    out.emit("summary", root=str(root), central=central)
+    (root / FILE_NAME).write_text(f'central = "{central}"\nedge_id = "{edge_id}"\n', encoding="utf-8")
+    out.emit("summary", root=str(root), central=central, edge_id=edge_id)
     if not as_json:
         out.say(f"已建立 / made: {root}\n下一步 / next: edge-server sync --dir {root}")
 

@@ -18,7 +18,7 @@ def test_an_edge_without_a_line_gets_everything_from_its_neighbour(tmp_path: Pat
         told = run("edge-server", "sync", "--dir", str(edge), "--json", fine=(5,))[-1]
         assert told["reason"] == "unreachable"
         with (edge / "edge.toml").open("a") as settings:
-            settings.write(f'lan_edges = "{first.http.rstrip("/")}"\nedge_id = "second"\n')
+            settings.write(f'lan_edges = "{first.http.rstrip("/")}"\n')
         report = run("edge-server", "sync", "--dir", str(edge), "--json")[-1]
         assert report["changed"] is True
         shown = run("edge-server", "status", "--dir", str(edge), "--json")
