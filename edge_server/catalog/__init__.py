@@ -14,7 +14,7 @@ from edge_server.store.judged import JudgedTime
 EMPTY = ActiveSnapshot(0, {})
 """What an edge server holds before its first sync."""
 EARLIER_MAX = 4
-"""Snapshots that are remembered besides the active one. The store keeps the objects of each channel's release before."""
+"""Snapshots remembered besides the active one. The store keeps the objects of each channel's release before."""
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ class CatalogView:
     contact: datetime = _LONG_AGO
     """When the newest metadata that was seen here was signed."""
     earlier: tuple[CatalogView, ...] = ()
-    """Views of the snapshots before, newest first: somebody may be in the middle of a lesson that was replaced since."""
+    """Views of the snapshots before, newest first: somebody may be in the middle of a lesson that was replaced."""
 
     @property
     def seq(self) -> int:

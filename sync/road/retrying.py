@@ -10,7 +10,6 @@ from sync.pacing import backoff, jitter_of
 from sync.road import Received, Sink, Source
 from sync.road.handing import Handing
 
-
 QUICK_MIN_BYTES = 64 * 1024
 """After a break that brought so much, the rest is asked for at once: the line works, it only was cut."""
 
