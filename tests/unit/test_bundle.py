@@ -318,6 +318,25 @@ def test_an_export_that_broke_off_leaves_no_bundle_and_goes_on(lab: Lab, monkeyp
             assert tree(stick) == tree(lab.root / "whole")
 
 
+def test_an_export_that_broke_off_over_an_older_bundle_is_neither(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    stick = lab.stick()
+    lab.publisher.publish("main", add={"d.bin": noise(4, 30_000)}, remove=(), now=NOW + DAY)
+    write, calls = Stick.write, iter(range(3))
+
+    def breaking(self: Stick, *args: Any) -> None:
+        if next(calls, None) is None:
+            raise OSError(errno.EIO, "gone")
+        write(self, *args)
+
+    monkeypatch.setattr(Stick, "write", breaking)
+    with pytest.raises(OSError, match="gone"):
+        write_part(lab.publisher, plan_bundle(lab.publisher, {}), 1, stick, NOW + DAY)
+    monkeypatch.undo()
+    assert "写完" in refused(lambda: lab.look(stick), "not_a_bundle").words
+    write_part(lab.publisher, plan_bundle(lab.publisher, {}), 1, stick, NOW + DAY)
+    assert lab.look(stick).news[0].seq == 4
+
+
 def test_an_older_bundle_is_cleared_away_and_other_files_stay(lab: Lab) -> None:
     stick = lab.stick()
     (stick / "photos").mkdir()
@@ -825,6 +844,24 @@ def test_more_files_than_allowed_are_refused(lab: Lab) -> None:
     check = sha256_hex(msgspec.json.encode(large))
     (stick / "bundle.json").write_bytes(msgspec.json.encode(msgspec.structs.replace(large, check=check)))
     refused(lambda: lab.look(stick), "damaged")
+
+
+def test_a_pack_under_the_name_of_another_is_refused(lab: Lab) -> None:
+    stick = lab.stick()
+    path = next(path for path in (stick / "packs").rglob("*") if path.is_file())
+    path.write_bytes(path.read_bytes()[::-1])
+    relist(stick)
+    refused(lambda: lab.look(stick), "damaged")
+
+
+def test_a_file_that_grows_while_it_is_read_is_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(3_000_000))
+    read = []
+    with pytest.raises(TooLong):
+        for piece in Stick(tmp_path).pieces("a", 2_000_000):
+            read.append(len(piece))
+    assert sum(read) <= 2_000_000
+    assert len(Stick(tmp_path).read("a", 3_000_000)) == 3_000_000
 
 
 def test_files_with_holes_that_exceed_the_stick_are_not_read(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
