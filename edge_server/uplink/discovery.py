@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import ipaddress
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
@@ -107,7 +108,7 @@ class Discovery:
         logging.getLogger("zeroconf").setLevel(logging.CRITICAL)
         ready()
         while self._multicast:
-            addresses = tuple(await asyncio.to_thread(self._addresses))
+            addresses = await asyncio.to_thread(self._usable)
             pause_s = RECHECK_S
             if addresses and (port := self._port()):
                 try:
@@ -131,11 +132,14 @@ class Discovery:
             resolving = group.create_task(self._resolve(network))
             try:
                 await (await network.async_register_service(self._card(addresses, port), allow_name_change=True))
-                while tuple(await asyncio.to_thread(self._addresses)) == addresses and self._port() == port:
+                while await asyncio.to_thread(self._usable) == addresses and self._port() == port:
                     await self._clock.sleep_until(self._clock.monotonic() + RECHECK_S)
             finally:
                 resolving.cancel()
                 await browser.async_cancel()
+
+    def _usable(self) -> tuple[str, ...]:
+        return tuple(each for each in self._addresses() if _is_mine(each))
 
     def _card(self, addresses: Sequence[str], port: int) -> AsyncServiceInfo:
         name = f"edge-{hashlib.sha256(self._edge_id.encode()).hexdigest()[:16]}"
@@ -183,6 +187,16 @@ class Discovery:
             if is_on_lan(address):
                 return Peer(f"http://{address}:{info.port}{PREFIX}")
         return None
+
+
+def _is_mine(address: str) -> bool:
+    """Tell whether an address can be used at this moment: it may have gone since it was listed."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 @asynccontextmanager

@@ -27,6 +27,7 @@ SPAN_MAX_BYTES = 4 * 1024 * 1024
 """Of a row; one unit may be longer."""
 _REACH_BYTES = max(SPAN_MAX_BYTES, UNIT_MAX_BYTES)
 _VERSION = 1
+_BUSY_S = 2.0
 _CACHE_KIB = 2 * 1024
 _TABLES = f"""
 create table span (pack blob not null, start integer not null, stop integer not null, object blob not null,
@@ -35,6 +36,7 @@ create index by_object on span (object);
 pragma user_version = {_VERSION};
 """
 _STORED = np.dtype("<u4")
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 T = TypeVar("T")
 
 
@@ -55,7 +57,10 @@ class Span:
 
 
 class Book:
-    """One connection, used by one thread at a time; opened when first needed. Never fails: it forgets instead."""
+    """One connection, used by one thread at a time; opened when first needed. Never fails: it knows less instead.
+
+    Several processes may have it open.
+    """
 
     def __init__(self, path: Path) -> None:
         """Nothing is opened yet."""
@@ -116,22 +121,23 @@ class Book:
         return found
 
     def _guarded(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """Do the work; when the file is damaged, or the disk fails, begin with an empty file."""
+        """Do the work, or nothing when the disk fails or others are writing; a damaged file makes room for a new one."""
         with self._lock:
             try:
                 with self._opened() as database:
                     return work(database)
-            except (sqlite3.Error, OSError):
+            except sqlite3.Error as error:
                 with suppress(sqlite3.Error, OSError):
                     self.close()
-                    for ending in ("", "-wal", "-shm", "-journal"):
-                        self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
-                return otherwise
+                    if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_NOTADB) & 0xFF in _DAMAGED:
+                        for ending in ("", "-wal", "-shm", "-journal"):
+                            self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
+            return otherwise
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
         if self._database is None:
-            database = sqlite3.connect(self._path, check_same_thread=False)
+            database = sqlite3.connect(self._path, timeout=_BUSY_S, check_same_thread=False)
             try:
                 database.execute("pragma journal_mode = wal")
                 database.execute("pragma synchronous = off")

@@ -46,7 +46,7 @@ class _Entry:
 
 
 class Keep:
-    """A bounded folder of published files. Disposable; safe for several threads, for one process."""
+    """A bounded folder of published files. Disposable; safe for several threads; one process at a time puts files in."""
 
     def __init__(self, root: Path, *, most_bytes: int = RELAY_MAX_BYTES, small_bytes: int = SMALL_MAX_BYTES) -> None:
         """Nothing is read yet; the folder is made with the first file."""
@@ -87,6 +87,8 @@ class Keep:
             raise Missing(f"{name[:80]!r} is not kept")
         with self._lock:
             if name not in self._listed():
+                self._note(name)  # another process may have put it there meanwhile
+            if name not in self._listed():
                 raise Missing(f"{name} is not kept")
         return self._root / name
 
@@ -102,7 +104,7 @@ class Keep:
             found = sorted(self._root.rglob("*")) if self._root.is_dir() else []
             for path in found:
                 name = path.relative_to(self._root).as_posix()
-                if _KEPT.fullmatch(name) and path.stat().st_size:  # a power cut leaves empty ones
+                if _KEPT.fullmatch(name):
                     self._note(name)
                 elif path.name.endswith(TEMPORARY_SUFFIX):
                     path.unlink(missing_ok=True)
@@ -110,8 +112,10 @@ class Keep:
 
     def _note(self, name: str) -> None:
         entries = self._listed()
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             state = (self._root / name).stat()
+            if not state.st_size:  # that is what a power cut leaves
+                return
             old = entries.pop(name, None)
             entry = entries[name] = _Entry(name, state.st_size, state.st_mtime_ns)
             self._bytes[1 - entry.is_large] += entry.size - (old.size if old else 0)

@@ -65,11 +65,15 @@ class PackWindow:
         self._book = Book(holding.root / BOOK_NAME)
         self._lock = threading.Lock()
         self._open: dict[str, Part] = {}
+        self._is_swept = False
 
     # Watching (see sync.pull.watch)
 
     def begun(self, part: Part, way: Way) -> None:
         """Take note of an object on its way in, and of the places of its units as far as they are told now."""
+        if not self._is_swept:  # here and not earlier: whoever pulls is the only one that changes the holding
+            self._is_swept = True
+            self.sweep()
         self._book.put(part.sha256, self._spans(part.recipe, way))
         with self._lock:
             self._open[part.sha256] = part
@@ -177,10 +181,7 @@ class PackWindow:
         if part is not None:
             return _Seat(part.recipe, part)
         recipe = self._holding.recipe_of(sha256) if self._holding.has(sha256) else None
-        if recipe is None:
-            self._book.remove(sha256)
-            return None
-        return _Seat(recipe, None)
+        return _Seat(recipe, None) if recipe is not None else None
 
     def _read(self, batch: Sequence[Sequence[_Spot]], seats: dict[str, _Seat | None]) -> list[bytes]:
         """Return the units as they lie in the pack; for each there may be several objects to take it from."""

@@ -333,6 +333,9 @@ class Neighbourly:
         best = max(entitled, key=lambda each: weight(each.id, part.key), default=None)
         return best if best is not None and weight(best.id, part.key) > mine else None
 
+    def _is_coming(self, each: Neighbour, part: _Part) -> bool:
+        return each in part.hopeful or each.is_coming_to(self._bulletin)
+
     @staticmethod
     def _fetches(each: Neighbour, part: _Part) -> bool:
         return each.claims(part.name, part.at, part.stop, begun=True)
@@ -341,7 +344,7 @@ class Neighbourly:
         """Ask who may have it: first those that have the release, then those to whom it is coming."""
         ready = []
         for each in others:
-            is_coming = each.is_coming_to(self._bulletin)
+            is_coming = self._is_coming(each, part)
             if not self._fetches(each, part) and (is_coming or not each.lacks("packs")):
                 ready.append((is_coming, weight(each.id, part.key), each))
         for _, _, each in sorted(ready, key=lambda row: (not row[0], row[1]), reverse=True)[:ASKED_MAX]:
@@ -363,7 +366,7 @@ class Neighbourly:
         except SyncError as error:
             if part.handing.refused:
                 raise
-            if isinstance(error, Missing) and each.is_coming_to(self._bulletin):
+            if isinstance(error, Missing) and self._is_coming(each, part):
                 pass  # not yet
             elif part.at > before and not isinstance(error, Corrupt):
                 each.leave_out(f"broke off: {error}")
