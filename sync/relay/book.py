@@ -121,7 +121,7 @@ class Book:
         return found
 
     def _guarded(self, work: Callable[[sqlite3.Connection], T], otherwise: T) -> T:
-        """Do the work, or nothing when the disk fails or others are writing; a damaged file makes room for a new one."""
+        """Do the work, or nothing when the disk fails or others write; a damaged file makes room for a new one."""
         with self._lock:
             try:
                 with self._opened() as database:

@@ -46,7 +46,7 @@ class _Entry:
 
 
 class Keep:
-    """A bounded folder of published files. Disposable; safe for several threads; one process at a time puts files in."""
+    """A bounded folder of published files. Disposable; safe for several threads; one process at a time puts files."""
 
     def __init__(self, root: Path, *, most_bytes: int = RELAY_MAX_BYTES, small_bytes: int = SMALL_MAX_BYTES) -> None:
         """Nothing is read yet; the folder is made with the first file."""
