@@ -169,17 +169,16 @@ class Neighbourly:
         Freshness must not depend on a neighbour, and metadata that nobody can check here could stop a pull for good.
         """
         check_file_name(name)
-        candidates = [] if self._circle.is_empty else await self._candidates(name)
+        is_alone, failure = self._circle.is_empty, None
         proven = _HASHED.fullmatch(name) or _CARD.fullmatch(name)
-        uplink_first = not candidates or not (proven or self._clock.monotonic() < self._uplink_rests_until_s)
-        failure: Unreachable | None = None
-        if uplink_first:
+        if is_alone or not (proven or self._clock.monotonic() < self._uplink_rests_until_s):
             try:
                 return await self._fetch_uplink(name, limit_bytes, received)
             except Missing:
                 raise
             except Unreachable as error:
                 failure = error
+        candidates = [] if is_alone else await self._candidates(name)
         for each in candidates:
             data = await self._fetch_from(each, name, limit_bytes, received)
             if data is not None:
