@@ -81,7 +81,7 @@ def export(
                 out.say(f"回执无效 / receipt refused: {name}: {reason}")
         else:
             begin = desk.since_publication(since)
-        plan = desk.plan_bundle(begin, max_bytes)
+        plan = desk.plan_bundle(begin, max_bytes, now)
         if part is not None and part > plan.parts:
             raise out.fail(Exit.USAGE, "no_such_part", f"共 {plan.parts} 个 U 盘 / there are {plan.parts} sticks")
         for number in [part] if part else range(1, plan.parts + 1):

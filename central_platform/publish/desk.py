@@ -183,8 +183,9 @@ class Desk:
         receipts = read_receipts(folder)
         return since_of(receipts.found), receipts.refused
 
-    def plan_bundle(self, since: Mapping[str, int], max_bytes: int | None) -> BundlePlan:
-        """Decide what goes onto which stick. See sync.bundle.plan."""
+    def plan_bundle(self, since: Mapping[str, int], max_bytes: int | None, now: datetime) -> BundlePlan:
+        """Decide what goes onto which stick, with fresh signatures. See sync.bundle.plan."""
+        self._publisher.refresh(now)
         return plan_bundle(self._publisher, since, max_bytes=max_bytes)
 
     def write_part(self, plan: BundlePlan, part: int, out: Path, now: datetime) -> PartReport:

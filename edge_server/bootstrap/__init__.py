@@ -77,6 +77,11 @@ class Edge:
         self._reader = CatalogReader(self.store, self.judged)
 
     @property
+    def trust_dir(self) -> Path:
+        """Where this edge keeps what it has learned to trust."""
+        return self.root / "trust"
+
+    @property
     def columns(self) -> frozenset[str]:
         """Ids of the columns to hold; empty for all."""
         return frozenset(each.strip() for each in self.config.columns.split(",") if each.strip())
@@ -124,7 +129,7 @@ class Edge:
         """Make what pulls from a source; ``lacking`` tells which packs the source is known not to have."""
         config = self.config
         puller = Puller(
-            trust_dir=self.root / "trust",
+            trust_dir=self.trust_dir,
             source=source,
             holding=self.store.holding,
             anchor=(self.root / TRUST_ANCHOR).read_bytes(),

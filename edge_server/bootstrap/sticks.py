@@ -14,8 +14,8 @@ from edge_server.uplink.pull import PullReport, Stage
 from sync import Corrupt
 from sync.bundle.inspect import Inspected, inspect
 from sync.bundle.receipt import Imported, make_receipt, write_receipt
+from sync.bundle.source import StickSource
 from sync.pull.aside import OnOtherSticks
-from sync.road.folder import FolderSource
 from sync.road.retrying import RetryPolicy
 
 if TYPE_CHECKING:
@@ -53,8 +53,9 @@ async def import_stick(edge: Edge, stick: Path, on_progress: OnProgress) -> Stic
         sync.SyncError: see ``sync.bundle.words.words_for``; what boxes see is as it was.
         media.MediaError: a rendition cannot be packaged.
     """
-    pointer = edge.store.pointer()
-    held = {channel: turn.seq for channel, turn in pointer.channels.items()}
+    active = edge.store.active()
+    held = {name: each.seq for name, each in active.releases.items()} if active else {}
+    whole = await asyncio.to_thread(_whole, edge)
     chosen = edge.columns
     channels = [INDEX_CHANNEL, *(column_channel(each) for each in chosen)] if chosen else None
 
@@ -62,13 +63,14 @@ async def import_stick(edge: Edge, stick: Path, on_progress: OnProgress) -> Stic
         on_progress(0.5 * done / total if total else 0.5)
 
     found = await asyncio.to_thread(
-        inspect, stick, area=edge.config.area, held=held, on_progress=read, channels=channels
+        inspect, stick, area=edge.config.area, held=whole, on_progress=read, channels=channels
     )
 
     def step(stage: Stage, done: float) -> None:
         on_progress(0.5 + done / 4 if stage == "fetch" else 0.75 + done / 4)
 
-    uplink = edge.uplink(FolderSource(stick), road="bundle", lacking=found.lacking, retry=ONCE)
+    source = StickSource(stick, edge.trust_dir)
+    uplink = edge.uplink(source, road="bundle", lacking=found.lacking, retry=ONCE)
     uplink.only = frozenset(news.channel for news in found.news)
     report: PullReport | None = None
     rest = OnOtherSticks(0, ())
@@ -90,6 +92,16 @@ async def import_stick(edge: Edge, stick: Path, on_progress: OnProgress) -> Stic
         next_parts=found.sticks_with(rest.packs),
         warning=await asyncio.to_thread(_leave_receipt, edge, stick, found, now_held, rest.missing_bytes, bytes_read),
     )
+
+
+def _whole(edge: Edge) -> dict[str, int]:
+    """Return the releases of which every object is here; a stick may mend the others."""
+    active = edge.store.active()
+    return {
+        name: release.seq
+        for name, release in (active.releases.items() if active else ())
+        if all(edge.store.holding.has(each.sha256) for each in release.files.values())
+    }
 
 
 def _leave_receipt(

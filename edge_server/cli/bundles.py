@@ -7,9 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+import structlog
 
 from edge_server.cli.common import JSON, ROOT, open_edge
 from runtime.output import Exit, Output
+
+log = structlog.get_logger()
 
 
 @click.group()
@@ -34,6 +37,7 @@ def import_(stick: Path, root: Path, as_json: bool) -> None:
         known = explain_stick(error)
         if known is None:
             raise
+        log.warning("bundle refused", stick=str(stick), reason=known.reason, error=str(error))
         raise out.fail(known.exit_code, known.reason, known.words) from error
     if report.warning:
         out.say(report.warning)
