@@ -21,7 +21,7 @@ from pathlib import Path
 
 from benchmarks.sync import corpus as corpora
 from benchmarks.sync.corpus import Corpus
-from benchmarks.sync.extras import LIBRARY_FILES, RSYNC_FILES, big_lesson, library_size, rsync_list, speeds
+from benchmarks.sync.extras import LIBRARY_FILES, RSYNC_FILES, big_lesson, edge_speed, library_size, rsync_list, speeds
 from benchmarks.sync.floor import floor
 from benchmarks.sync.line import HOST, LineProcess, Shape
 from benchmarks.sync.ours import TOOL, Failed, ours
@@ -53,6 +53,7 @@ class Run:
         self.folder: Path = words.dir.resolve()
         self.folder.mkdir(parents=True, exist_ok=True)
         self.corpus: Corpus = corpora.ready(self.folder, corpora.SMALL if words.small else corpora.FULL)
+        self.is_small: bool = words.small
         self.tools: list[str] = words.tools.split(",") if words.tools else []
         self.cases: list[str] = words.cases.split(",") if words.cases else list(CASES)
         self.links = [link for link in LINKS if link.case in self.cases] if words.shaped else []
@@ -139,6 +140,8 @@ class Run:
             found = speeds(self.corpus, work)
             self.measured.encode_mb_per_s = found["encode_mb_per_s"]
             self.measured.rebuild_mb_per_s = found["rebuild_mb_per_s"]
+            if not self.is_small:  # a short lesson costs less than the noise
+                self.measured.edge_mb_per_s = edge_speed(self.corpus, work)
         if big and asked:
             self.measured.big["whole"], self.measured.big["new title"] = big_lesson(self.corpus, work)
 
@@ -174,6 +177,7 @@ def plain(measured: Measured, targets: Iterable[Target]) -> dict[str, object]:
         "rsync_polls": {str(files): r.plain() for files, r in measured.rsync_polls.items()},
         "encode_mb_per_s": measured.encode_mb_per_s,
         "rebuild_mb_per_s": measured.rebuild_mb_per_s,
+        "edge_mb_per_s": measured.edge_mb_per_s,
         "big": {what: r.plain() for what, r in measured.big.items()},
         "targets": [{**asdict(target), "met": target.met} for target in targets],
     }

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import sys
 from pathlib import Path
 
 from benchmarks.sync.big import make_big
 from benchmarks.sync.central import invented_name
-from benchmarks.sync.corpus import OLD_TIME_S, Corpus
+from benchmarks.sync.corpus import OLD_TIME_S, Corpus, tree
 from benchmarks.sync.line import HOST, Shape
 from benchmarks.sync.ours import TOOL, Failed, central, counted_pull, edge
 from benchmarks.sync.rivals import Job, Result, measured, same_tree
@@ -18,6 +19,7 @@ from benchmarks.sync.running import Served, client, nginx, rsync_daemon
 
 LIBRARY_FILES = (1_000, 300_000)
 RSYNC_FILES = (1_000, 10_000)
+SPEED_EDGES = 5
 LIMIT_S = 900.0
 
 
@@ -87,6 +89,28 @@ def speeds(corpus: Corpus, work: Path) -> dict[str, float]:
         raise Failed(f"speed ended with {ran.code}:\n{ran.output}")
     found: dict[str, float] = json.loads(ran.output)
     return found
+
+
+def edge_speed(corpus: Corpus, work: Path) -> float:
+    """MB of lesson A by second of CPU that a title edit costs an edge beyond what a poll costs it.
+
+    Medians of several edges, each brought to the old release first: one difference of two runs is mostly noise.
+    """
+    here = job(work, "speed of an edge", corpus.old("u1a"), corpus.new("u1a"))
+    home, edges = work / "central", [str(work / f"edge{number}") for number in range(SPEED_EDGES)]
+    central(here, "publish", str(home), str(here.old))
+    with nginx(home / "published", work) as served:
+        url = f"http://{HOST}:{served.port}/"
+
+        def pulls() -> float:
+            return statistics.median(edge(here, "pull", each, str(home), url)[0].cpu_s for each in edges)
+
+        pulls()
+        poll_s = pulls()
+        central(here, "publish", str(home), str(here.new))
+        edit_s = pulls()
+    length = sum(path.stat().st_size for path in tree(here.new).values())
+    return length / 1e6 / (edit_s - poll_s)
 
 
 def big_lesson(corpus: Corpus, work: Path) -> tuple[Result, Result]:

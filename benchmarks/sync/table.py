@@ -111,6 +111,8 @@ def speed_table(measured: Measured) -> list[str]:
             f"One core: {measured.encode_mb_per_s:.0f} MB/s of lesson into recipe, units and hashes; "
             f"{measured.rebuild_mb_per_s:.0f} MB/s of units into lesson, all hashes checked."
         )
+    if measured.edge_mb_per_s:
+        out.append(f"A title edit at the edge, its whole pull less that of a poll: {measured.edge_mb_per_s:.0f} MB/s.")
     for what, r in measured.big.items():
         out.append(
             f"Edge, lesson of 2 GB, {what}: {size(r.rss_bytes)} of memory at most, {r.cpu_s:.1f} s of CPU, "
