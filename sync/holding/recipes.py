@@ -7,7 +7,6 @@ then the recipe squeezed. The object's hash stands in front so that finding a re
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from sync import Corrupt
 from sync.ids import check_sha256, is_sha256, sha256_hex
 from sync.patch import expand, squeeze
 from sync.recipe import RECIPE_MAX_BYTES, Recipe, decode_recipe, encode_recipe
-from sync.store.files import TEMPORARY_SUFFIX, space_errors
+from sync.store.files import write_disposable
 
 CACHE_MAX_BYTES = 24 * 1024 * 1024
 """Of raw recipes; decoded ones are about three times as large."""
@@ -45,16 +44,7 @@ class Recipes:
         sha256 = sha256_hex(raw)
         path = self._path(sha256)
         front = _FRONT.pack(bytes.fromhex(recipe.sha256), len(raw), recipe.length_bytes)
-        stored = front + squeeze(raw, level=_LEVEL)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{sha256}.{os.getpid()}{TEMPORARY_SUFFIX}")
-        try:
-            with space_errors(path.parent, len(stored)):
-                temporary.write_bytes(stored)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_disposable(path, front + squeeze(raw, level=_LEVEL))
         if self._by_object is not None:
             self._by_object[recipe.sha256] = sha256
         self._remember(recipe, len(raw))

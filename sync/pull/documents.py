@@ -23,7 +23,7 @@ from sync.listing import Listing, NamedFile, listing_root, read_moment
 from sync.pull.ways import Way, way_by_card
 from sync.release import Release, apply_release, decode_release
 from sync.road import NoRanges, Source
-from sync.store.files import TEMPORARY_SUFFIX, space_errors
+from sync.store.files import write_disposable
 from sync.store.threads import in_thread
 
 CARD_SUFFIX = ".card"
@@ -105,7 +105,7 @@ class Documents:
                 if self._judge is None or not self._judge.reject(name):
                     raise
             else:
-                await in_thread(_keep, kept, raw)
+                await in_thread(write_disposable, kept, raw)
                 return way
         raise Corrupt(f"{name} came wrong {ATTEMPTS_MAX} times")
 
@@ -114,7 +114,7 @@ class Documents:
         kept = self._kept_card(file)
         if not await asyncio.to_thread(kept.exists):
             raw = await self._source.fetch(card_path(file.sha256), limit_bytes=CARD_MAX_BYTES, received=_uncounted)
-            await in_thread(_keep, kept, raw)
+            await in_thread(write_disposable, kept, raw)
 
     def _kept_card(self, file: NamedFile) -> Path:
         return self._meta / (file.sha256 + CARD_SUFFIX)
@@ -133,7 +133,7 @@ class Documents:
             return raw
         name = f"{folder}/{sha256}"
         raw = await self._signed(name, length, lambda raw: len(raw) == length and sha256_hex(raw) == sha256)
-        await in_thread(_keep, kept, raw)
+        await in_thread(write_disposable, kept, raw)
         return raw
 
     async def _signed(self, name: str, length: int, fits: Callable[[bytes], bool]) -> bytes:
@@ -178,18 +178,6 @@ def _matches(target: TargetFile, raw: bytes) -> bool:
     except LengthOrHashMismatchError:
         return False
     return True
-
-
-def _keep(path: Path, raw: bytes) -> None:
-    """Keep it for this pull or the next; whoever reads it compares hashes, so that a power cut may spoil it."""
-    temporary = path.with_name(path.name + TEMPORARY_SUFFIX)
-    try:
-        with space_errors(path.parent, len(raw)):
-            temporary.write_bytes(raw)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _read(path: Path, most: int) -> bytes | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from sync import Missing, NoSpace
 from sync.ids import sha256_hex
 from sync.road import Received, Sink, Source, check_file_name
-from sync.store.files import TEMPORARY_SUFFIX, space_errors
+from sync.store.files import TEMPORARY_SUFFIX, write_disposable
 from sync.store.threads import in_thread
 
 RELAY_MAX_BYTES = 512 * 1024 * 1024
@@ -73,7 +72,7 @@ class Keep:
             if name in entries and (named or self._is(name, data)):
                 return
             with suppress(OSError, NoSpace):
-                self._write(name, data)
+                write_disposable(self._root / name, data)
                 self._note(name)
                 self._shrink(kind)
 
@@ -140,19 +139,6 @@ class Keep:
         with suppress(OSError):
             return (self._root / name).read_bytes() == data
         return False
-
-    def _write(self, name: str, data: bytes) -> None:
-        """Whole or not at all for readers; not durable: after a power cut a neighbour refuses what is not right."""
-        path = self._root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
-        try:
-            with space_errors(path.parent, len(data)):
-                temporary.write_bytes(data)
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 class Keeping:

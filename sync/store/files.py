@@ -61,6 +61,25 @@ def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     sync_directory(path.parent)
 
 
+def write_disposable(path: Path, data: bytes) -> None:
+    """Put the file there in one step for readers, but not durably: a power cut may lose or spoil it.
+
+    For what can be had again and is compared with a hash when it is read.
+
+    Raises:
+        NoSpace: the disk is full; the old file, if any, is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        with space_errors(path.parent, len(data)):
+            temporary.write_bytes(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 @contextmanager
 def space_errors(folder: Path, needed_bytes: int) -> Iterator[None]:
     """Turn "disk full" into NoSpace."""
