@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from runtime.clock import SystemClock
+from runtime.memory import give_back_large_buffers
 from sync.holding import Holding
 from sync.pull import Puller
 from sync.pull.memory import kept_listing
@@ -61,6 +62,7 @@ def export(edge: Path, target: Path) -> dict[str, float]:
 
 def main() -> None:
     """Command line."""
+    give_back_large_buffers()  # as edge-server does
     command, words = sys.argv[1], sys.argv[2:]
     said = (
         pull(Path(words[0]), Path(words[1]), words[2]) if command == "pull" else export(Path(words[0]), Path(words[1]))

@@ -15,6 +15,7 @@ from edge_server.cli.bundles import bundle
 from edge_server.cli.common import JSON, ROOT, open_edge, read_config
 from edge_server.cli.syncing import sync
 from edge_server.config import FILE_NAME
+from runtime.memory import give_back_large_buffers
 from runtime.output import Exit, Output
 
 
@@ -22,6 +23,7 @@ from runtime.output import Exit, Output
 @click.version_option(package_name="rural-media-edge")
 def main() -> None:
     """边缘服务器：保存并播放课件，断网照常服务。 / Edge server: keeps and streams courseware, line or no line."""
+    give_back_large_buffers()
 
 
 @main.command()
