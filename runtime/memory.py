@@ -12,8 +12,9 @@ _M_MMAP_THRESHOLD = -3
 def give_back_large_buffers() -> bool:
     """Let every buffer of LARGE_MIN_BYTES or more go back to the system when it is freed; call it once, at the start.
 
-    glibc raises that limit by itself to 32 MiB as soon as large buffers come and go, and then keeps them in the heaps of
-    its threads. Taking in a lesson of 2 GB with a new title took 195 to 201 MB so, and takes 145 MB with a fixed limit.
+    glibc raises that limit by itself to 32 MiB as soon as large buffers come and go, and then keeps them in the heaps
+    of its threads. Taking in a lesson of 2 GB with a new title took 195 to 201 MB so, and takes 145 MB with a fixed
+    limit (``benchmarks.sync --big``).
 
     Returns:
         Whether this C library can do it.
