@@ -22,6 +22,7 @@ class EdgeConfig:
     area: str = setting("", "Code of the area this edge serves; what is published for another area is refused.")
     columns: str = setting("", "Ids of the columns to hold, comma-separated; empty for all.")
     lan_share: bool = setting(True, "Hand on what is held to other edges with private addresses, below /sync/.")
+    lan_share_bps: int = setting(50_000_000, "Most bits per second to hand on, so that boxes come first; 0: no limit.")
     lan_find: bool = setting(False, "Find other edges on the LAN by multicast DNS, be found, and fetch together.")
     lan_edges: str = setting("", "Edges on the LAN to fetch together with: http://host:port, comma-separated.")
     windows: str = setting("", "When and how fast to fetch, e.g. `22:00-06:00 full, else 256k`; empty: always.")

@@ -14,9 +14,10 @@ from runtime.settings import ConfigError
 from sync.holding import Holding
 from sync.pull.watch import Watch
 from sync.relay import Keep, Keeping, PackWindow
-from sync.road import Source
+from sync.road import OPEN, Source
 from sync.road.neighbours import Neighbourly
 from sync.road.standing import Bulletin
+from sync.road.throttle import Throttle
 
 FOLDER = "relay"
 
@@ -55,5 +56,7 @@ def make_lan(config: EdgeConfig, root: Path, holding: Holding, clock: Clock, por
         )
     except ValueError as error:
         raise ConfigError(f"lan_edges or edge_id: {error}") from error
-    relay = Relay(bulletin, Keep(root / FOLDER), PackWindow(holding)) if config.lan_share else None
-    return Lan(bulletin, discovery, relay)
+    if not config.lan_share:
+        return Lan(bulletin, discovery, None)
+    gate = Throttle(clock, lambda: config.lan_share_bps) if config.lan_share_bps > 0 else OPEN
+    return Lan(bulletin, discovery, Relay(bulletin, Keep(root / FOLDER), PackWindow(holding), gate))
