@@ -291,7 +291,14 @@ def preload() -> None:
         importlib.import_module(name)
 
 
-def forked_life(words: list[str], said: str, die_at: tuple[str, int] | None, steps: str, counter: str) -> None:
+def forked_life(
+    words: list[str],
+    said: str,
+    die_at: tuple[str, int] | None,
+    steps: str,
+    counter: str,
+    fill_at: tuple[str, str] | None = None,
+) -> None:
     """Be ``edge-server words``; never returns.
 
     ``die_at`` is a regular expression and a number: the process ends before it takes so many-th step that fits. Steps
@@ -309,12 +316,17 @@ def forked_life(words: list[str], said: str, die_at: tuple[str, int] | None, ste
     left = die_at[1] if die_at else 0
     pattern = re.compile(die_at[0]) if die_at else None
 
+    filling = re.compile(fill_at[0]) if fill_at else None
+
     def hook(event: str, words: tuple[Any, ...]) -> None:
-        nonlocal left
+        nonlocal left, filling
         if event in _STEPS:
             step = f"{event[3:]} {' '.join(str(word) for word in words if isinstance(word, str | os.PathLike))}"
             if told >= 0:
                 os.write(told, step.encode() + b"\n")
+            if fill_at and filling is not None and filling.search(step):
+                filling = None
+                fill_up(Path(fill_at[1]))
             if pattern is not None and pattern.search(step):
                 left -= 1
                 if left == 0:
@@ -346,6 +358,13 @@ def forked_life(words: list[str], said: str, die_at: tuple[str, int] | None, ste
         with suppress(Exception):
             sys.stdout.flush()
         os._exit(code)
+
+
+def fill_up(disk: Path) -> None:
+    """Leave no room on a disk; ``filler`` holds what is in the way."""
+    with (disk / "filler").open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
 
 
 @dataclass(frozen=True)
@@ -384,6 +403,7 @@ class Lives:
         kill_after_s: float | None = None,
         by: signal.Signals = signal.SIGKILL,
         die_at: tuple[str, int] | None = None,
+        fill_at: tuple[str, str] | None = None,
         tell_steps: bool = False,
     ) -> Life:
         """Let a forked one live."""
@@ -392,6 +412,7 @@ class Lives:
             "words": [str(word) for word in words],
             "said": str(self._said),
             "die_at": die_at,
+            "fill_at": fill_at,
             "steps": str(self.steps) if tell_steps else "",
             "counter": str(self._counter),
         }

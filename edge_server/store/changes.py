@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from sync.listing import Listing, encode_listing
 from sync.store.files import TEMPORARY_SUFFIX, write_file
 
 _DERIVED_DEPTH_MAX = 4
+_TUF_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
+"""Names that Python's ``tempfile`` gives; every other file in ``trust`` has an ending."""
 
 
 @contextmanager
@@ -93,11 +96,27 @@ class Changes:
             else:
                 holding.reopen_damaged(recipe).close()
 
-    def collect(self, coming: Iterable[Listing] = ()) -> int:
+    def repair(self) -> None:
+        """Let go of what cannot be read any more in the pointer, so that the next pull makes it active anew.
+
+        No object is removed: what a damaged pointer or listing named is still here and not fetched again.
+        """
+        store = self._store
+        try:
+            pointer = store.pointer()
+        except Corrupt:
+            self._point(Pointer())
+            return
+        kept = {channel: turn for channel, turn in pointer.channels.items() if self._is_readable(channel, turn.seq)}
+        if kept != pointer.channels:
+            self._point(Pointer(seq=pointer.seq + 1, channels=kept))
+
+    def collect(self, coming: Iterable[Listing] = (), *, spare_unfinished: bool = False) -> int:
         """Remove what no active, previous or coming release needs; return how many bytes of objects went.
 
         Goes for objects, folders of the packager that are named after an object, unfinished objects, listings and
-        the litter of crashes. Without any release, active or ``coming``, nothing happens.
+        the litter of crashes. Without any release, active or ``coming``, nothing happens. Whoever does not know all
+        releases that are on their way in spares what is unfinished: it may have taken days to come.
 
         Raises:
             Corrupt: the pointer or a listing is damaged; nothing was removed.
@@ -122,19 +141,27 @@ class Changes:
             if sha256 not in keep:
                 freed += store.holding.path(sha256).stat().st_size
                 store.holding.remove(sha256)
-        store.holding.prune_staged(new.__contains__)
-        if not wanted:
-            store.holding.prune_meta()
+        if not spare_unfinished:
+            store.holding.prune_staged(new.__contains__)
+            if not wanted:
+                store.holding.prune_meta()
         store.holding.prune_recipes()
         for file in store.listing_files():
             if file not in kept_files:
                 file.unlink(missing_ok=True)
-        for litter in store.root.glob(f".*{TEMPORARY_SUFFIX}"):
+        for litter in [*store.root.glob(f".*{TEMPORARY_SUFFIX}"), *_litter_of_trust(store.root / "trust")]:
             litter.unlink(missing_ok=True)
         for folder in _folders(store.derived_root, _DERIVED_DEPTH_MAX):
             if is_sha256(folder.name) and folder.name not in keep:
                 shutil.rmtree(folder, ignore_errors=True)
         return freed
+
+    def _is_readable(self, channel: str, seq: int) -> bool:
+        try:
+            self._store.read_listing(channel, seq)
+        except Corrupt:
+            return False
+        return True
 
     def _pointer(self) -> Pointer:
         """Read the pointer; a damaged one counts as empty here, because activating repairs it."""
@@ -148,6 +175,14 @@ class Changes:
 
     def _point(self, pointer: Pointer) -> None:
         write_file(self._store.pointer_file, msgspec.json.encode(pointer))
+
+
+def _litter_of_trust(root: Path) -> Iterator[Path]:
+    """Yield what a crash left between writing a file and renaming it: our own files and python-tuf's."""
+    for file in root.rglob("*"):
+        is_ours = file.name.startswith(".") and file.name.endswith(TEMPORARY_SUFFIX)
+        if is_ours or _TUF_TEMPORARY.fullmatch(file.name):
+            yield file
 
 
 def _folders(root: Path, depth: int) -> Iterator[Path]:

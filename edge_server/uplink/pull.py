@@ -24,7 +24,7 @@ from edge_server.store.changes import Changes, changing
 from edge_server.store.judged import JudgedTime
 from edge_server.uplink.standing import ChannelStanding, Standing, StandingFile
 from runtime.clock import Clock
-from sync import NoChannel
+from sync import Corrupt, NoChannel
 from sync.listing import Listing, NamedFile
 from sync.pull import Coming, Progress, Puller
 from sync.pull.aside import OnOtherSticks
@@ -123,10 +123,15 @@ class _Run:
         self._standings: dict[str, ChannelStanding] = {}
         self._left_out: dict[str, int] = {}
         self._packaged = self._freed = 0
+        self._columns_changed = False
 
     async def all(self, now: Callable[[], datetime]) -> PullReport:
         """Look, then fetch the channels one after the other, the smallest first; look again every slice."""
-        before = self._it.store.active()
+        try:
+            before = self._it.store.active()
+        except Corrupt:
+            await in_thread(self._changes.repair)
+            before = self._it.store.active()
         while not await self._round(now()):
             pass
         active = self._it.store.active()
@@ -147,6 +152,9 @@ class _Run:
         """Look once, fetch for at most one slice; tell whether everything is up to date."""
         slice_ends_s = self._it.clock.monotonic() + self._it.slice_s
         coming = await self._look(now)
+        if self._columns_changed:
+            await in_thread(self._collect, coming)
+            self._columns_changed = False
         elsewhere: list[OnOtherSticks] = []
         for each in sorted(coming, key=lambda one: one.missing_bytes):
             try:
@@ -212,7 +220,7 @@ class _Run:
             self._on_progress("fetch", step.bytes_done / step.bytes_total if step.bytes_total else 1.0)
 
         def make_room(_: Listing, left_out: Sequence[NamedFile]) -> None:
-            self._freed += self._changes.collect([one.listing for one in others])  # abandoned releases must not block
+            self._collect(others)  # abandoned releases must not block
             for file in left_out:
                 it.store.holding.remove(file.sha256)
 
@@ -239,10 +247,17 @@ class _Run:
         self._packaged += await asyncio.to_thread(prepare)
         if stale:
             await in_thread(self._changes.activate, pulled.listing, absent)
-            rest = [one.listing for one in others if one is not coming]
-            self._freed += await in_thread(self._changes.collect, rest)
+            if channel == INDEX_CHANNEL:
+                self._columns_changed = True  # what its columns need is known when these were looked at, not before
+            else:
+                await in_thread(self._collect, [one for one in others if one is not coming])
         self._left_out[release.channel] = len(absent)
         self._stand(coming, 0)
+
+    def _collect(self, coming: Sequence[Coming]) -> None:
+        """Remove what is not needed; ``coming`` is all that is on its way in, as far as this pull knows."""
+        partial_view = self._it.only is not None or [one.listing.channel for one in coming] == [INDEX_CHANNEL]
+        self._freed += self._changes.collect([one.listing for one in coming], spare_unfinished=partial_view)
 
     def _may_look(self, channel: str) -> bool:
         return self._it.only is None or channel in self._it.only
