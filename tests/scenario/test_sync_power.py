@@ -162,8 +162,8 @@ def test_a_disk_that_refuses_to_flush(here: World, tmp_path: Path, file: str) ->
     edge = here.edge("refusing")
     name = here.new["col-101"]["courseware/14/R12.mp4"]
     where = edge / file.replace("*", name)
-    inject = ["-P", where, "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]
-    command = ["strace", "-f", "-o", tmp_path / "trace", *inject, EDGE_SERVER, "sync", "--dir", edge]
+    inject: list[str | Path] = ["-P", where, "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:error=EIO"]
+    command: list[str | Path] = ["strace", "-f", "-o", tmp_path / "trace", *inject, EDGE_SERVER, "sync", "--dir", edge]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert "INJECTED" in (tmp_path / "trace").read_text()
     assert done.returncode == Exit.FAILED
