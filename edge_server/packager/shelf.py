@@ -9,10 +9,12 @@ from pathlib import Path
 from edge_server.catalog import CatalogView
 from edge_server.packager.package import NotPackaged, Packaged, PackagingFailed, is_packaged, load, package
 from edge_server.store import StoredFile
+from sync.store.files import space_errors
 
 LOADED_MAX_COUNT = 512
 """Indexes kept in memory; a 40-minute lesson's two indexes take some 300 kB."""
-
+DERIVED_BYTES_PER_BYTE = 2.2
+"""Of an MP4: its transport stream and its fragmented MP4 (docs/adr/0001)."""
 
 _Mark = tuple[int, int] | None
 
@@ -50,7 +52,8 @@ class Shelf:
 
         Raises:
             PackagingFailed: one is missing or cannot be packaged; the snapshot must not become active.
-            OSError: the disk is full or broken.
+            sync.NoSpace: the disk is full.
+            OSError: it is broken.
         """
         wanted = []
         absent = frozenset[str]().union(*(release.absent for release in view.active.releases.values()))
@@ -74,7 +77,8 @@ class Shelf:
             load(stored.file, stored.sha256, self._root)
             made = False
         except NotPackaged:
-            package(stored.file, stored.sha256, self._root)
+            with space_errors(self._root, int(stored.length_bytes * DERIVED_BYTES_PER_BYTE)):
+                package(stored.file, stored.sha256, self._root)
             made = True
         self._sound.add(stored.sha256)
         return made

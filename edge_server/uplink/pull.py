@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -106,8 +105,7 @@ class Uplink:
             try:
                 report = await run.all(now)
             except Exception as error:
-                with suppress(NoSpace, OSError):  # a disk that does not take the note has a better reason to tell
-                    await in_thread(run.note, f"{type(error).__name__}: {error}")
+                await in_thread(run.note, f"{type(error).__name__}: {error}")
                 raise
             finally:
                 await self.puller.close()

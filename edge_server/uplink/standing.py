@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
+from sync import NoSpace
 from sync.store.files import write_file
 
 FILE_MAX_BYTES = 1024 * 1024
@@ -61,8 +63,9 @@ class StandingFile:
             return Standing()
 
     def write(self, standing: Standing) -> None:
-        """Replace it."""
-        write_file(self._file, msgspec.json.encode(standing))
+        """Replace it, if the disk takes it: this is a note, and must not hide why a sync really failed."""
+        with suppress(NoSpace, OSError):
+            write_file(self._file, msgspec.json.encode(standing))
 
     def write_sometimes(self, standing: Standing, monotonic_s: float) -> None:
         """Replace it, at most once in WRITE_EVERY_S: progress comes often."""
