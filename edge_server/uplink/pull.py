@@ -177,7 +177,7 @@ class _Run:
         """Make again what somebody deleted from the derived files since, or what another version made."""
         if (active := self._it.store.active()) is not None:
             prepare = partial(self._it.shelf.prepare, CatalogView(active), lambda _: None, active=True)
-            self._packaged += await asyncio.to_thread(prepare)
+            self._packaged += await in_thread(prepare)
 
     async def _look(self, now: datetime) -> list[Coming]:
         """Refresh the signed metadata once for all known channels; withdraw at once what is withdrawn."""
@@ -244,7 +244,7 @@ class _Run:
         stale = self._is_stale(pulled.listing)
         view = CatalogView(ActiveSnapshot(active.seq if active else 0, {release.channel: release}))
         prepare = partial(it.shelf.prepare, view, lambda done: self._on_progress("package", done), active=not stale)
-        self._packaged += await asyncio.to_thread(prepare)
+        self._packaged += await in_thread(prepare)
         if stale:
             await in_thread(self._changes.activate, pulled.listing, absent)
             if channel == INDEX_CHANNEL:
