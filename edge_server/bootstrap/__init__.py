@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 
 from edge_server import portal
-from edge_server.bootstrap.failures import Known, explain
+from edge_server.bootstrap.failures import Known, briefly, explain
 from edge_server.bootstrap.http_port import HttpPort
-from edge_server.bootstrap.lan import Lan, make_lan
+from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
@@ -29,7 +29,7 @@ from edge_server.uplink.pull import PullReport, Stage, Uplink
 from edge_server.uplink.scrubber import Scrubber
 from edge_server.uplink.standing import Standing, StandingFile
 from edge_server.uplink.timekeeper import Timekeeper
-from runtime.clock import Clock
+from runtime.clock import Clock, SystemClock
 from runtime.registry import gather
 from runtime.service import Service
 from sync.pull import Puller
@@ -44,7 +44,18 @@ TRUST_ANCHOR = Path("trust") / "anchor.root.json"
 DISK_BYTES_PER_BYTE = 3.2
 """An MP4 with its derived transport stream and fragmented MP4 (docs/adr/0001)."""
 
-__all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "explain"]
+__all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_settings", "explain"]
+
+
+def check_settings(config: EdgeConfig) -> None:
+    """Try every setting of the line and the LAN; touches no file.
+
+    Raises:
+        runtime.settings.ConfigError: one of them makes no sense.
+    """
+    clock = SystemClock()
+    make_line(config, clock)
+    check_lan(config, clock)
 
 
 @dataclass(slots=True)
@@ -165,7 +176,12 @@ class Edge:
         return await self._network.pull(now=self.clock.utc, on_progress=step)
 
     def services(self) -> Running:
-        """Make the services, lowest first."""
+        """Make the services, lowest first.
+
+        Raises:
+            runtime.settings.ConfigError: a setting makes no sense; better now than at the first sync, by night.
+        """
+        check_settings(self.config)
         config = self.config
         ctx = EgressContext(self.view, self._shelf, self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)

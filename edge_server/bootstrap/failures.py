@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
+from domain.courseware import CatalogueError
 from media import MediaError
 from runtime.output import Exit
 from runtime.settings import ConfigError
@@ -60,8 +61,14 @@ def explain(error: Exception) -> Known | None:
             return Known(
                 Exit.FAILED, "busy", f"另一个同步正在进行，请稍后再试 / another sync is running; try later\n{error}"
             )
+        case CatalogueError():
+            return Known(
+                Exit.FAILED,
+                "cannot_read_catalogue",
+                f"目录版本太新，请升级本机程序 / update this program{kept}\n{error}",
+            )
         case ConfigError():
-            return Known(Exit.BAD_CONFIG, "bad_config", str(error))
+            return Known(Exit.BAD_CONFIG, "bad_config", f"配置有误 / the configuration makes no sense: {error}")
         case SyncError():
             return Known(Exit.FAILED, "sync_failed", f"同步失败 / sync failed{kept}\n{error}")
         case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -69,3 +76,21 @@ def explain(error: Exception) -> Known | None:
         case OSError():
             return Known(Exit.FAILED, "io_error", f"读写失败 / input or output failed{kept}\n{error}")
     return None
+
+
+_BRIEFLY = {
+    "Untrusted": "签名未通过 / the signatures were refused",
+    "Corrupt": "数据损坏 / damaged data",
+    "NoSpace": "磁盘空间不足 / not enough disk",
+    "NoChannel": "中心尚未发布内容 / nothing is published yet",
+    "Unreachable": "连不上中心平台 / the source does not answer",
+    "Missing": "中心平台缺少文件 / the source lacks a file",
+    "OnOtherSticks": "还需要其他 U 盘 / other sticks are needed",
+    "CatalogueError": "目录版本太新，请升级本机程序 / update this program",
+}
+
+
+def briefly(noted: str) -> str:
+    """Return what a noted failure (``Kind: message``) means to a person."""
+    kind, _, message = noted.partition(": ")
+    return f"{_BRIEFLY.get(kind, '同步失败 / sync failed')} ({message or kind})"

@@ -48,15 +48,26 @@ def make_lan(config: EdgeConfig, root: Path, holding: Holding, clock: Clock, por
     Raises:
         runtime.settings.ConfigError: one of them makes no sense; the message says what to write.
     """
+    discovery = _discovery(config, clock, port)
     bulletin = Bulletin(config.edge_id, config.area)
-    static = [each.strip() for each in config.lan_edges.split(",") if each.strip()]
-    try:
-        discovery = Discovery(
-            config.edge_id, config.area, port=port, clock=clock, static=static, multicast=config.lan_find
-        )
-    except ValueError as error:
-        raise ConfigError(f"lan_edges or edge_id: {error}") from error
     if not config.lan_share:
         return Lan(bulletin, discovery, None)
     gate = Throttle(clock, lambda: config.lan_share_bps) if config.lan_share_bps > 0 else OPEN
     return Lan(bulletin, discovery, Relay(bulletin, Keep(root / FOLDER), PackWindow(holding), gate))
+
+
+def check_lan(config: EdgeConfig, clock: Clock) -> None:
+    """Try the settings of the LAN; touches no file.
+
+    Raises:
+        runtime.settings.ConfigError: one of them makes no sense; the message says what to write.
+    """
+    _discovery(config, clock, lambda: 0)
+
+
+def _discovery(config: EdgeConfig, clock: Clock, port: Callable[[], int]) -> Discovery:
+    static = [each.strip() for each in config.lan_edges.split(",") if each.strip()]
+    try:
+        return Discovery(config.edge_id, config.area, port=port, clock=clock, static=static, multicast=config.lan_find)
+    except ValueError as error:
+        raise ConfigError(f"lan_edges or edge_id: {error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta, timezone
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from edge_server.config import EdgeConfig
 from runtime.clock import Clock
@@ -72,8 +73,18 @@ def make_line(config: EdgeConfig, clock: Clock) -> Line:
 
 
 def _source(address: str, gate: Gate) -> Source:
+    what = f"central or mirrors: {address!r}: write http://… or https://…, or the path of a folder"
+    if not address.strip():
+        raise ConfigError("central: is empty; write http://… or https://…, or the path of a folder")
     if not address.startswith(("http://", "https://")):
+        if "://" in address:
+            raise ConfigError(what)
         return FolderSource(Path(address))
-    if gate is OPEN:
-        return HttpSource(address)
-    return _Split(HttpSource(address), HttpSource(address, gate=gate))
+    try:
+        if not urlsplit(address).hostname or urlsplit(address).port == 0:
+            raise ValueError(f"{address!r} names no machine")
+        if gate is OPEN:
+            return HttpSource(address)
+        return _Split(HttpSource(address), HttpSource(address, gate=gate))
+    except ValueError as error:
+        raise ConfigError(f"{what} ({error})") from error
