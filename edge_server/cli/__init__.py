@@ -12,7 +12,7 @@ import click
 
 from edge_server.cli.accounts import account
 from edge_server.cli.bundles import bundle
-from edge_server.cli.common import JSON, ROOT, open_edge, read_config
+from edge_server.cli.common import JSON, ROOT, open_edge, read_config, refuse
 from edge_server.cli.syncing import sync
 from edge_server.config import FILE_NAME
 from runtime.memory import give_back_large_buffers
@@ -76,7 +76,10 @@ def serve(root: Path, as_json: bool, **flags: Any) -> None:
 
     out = Output(json=as_json)
     edge = open_edge(out, root, **flags)
-    running = edge.services()
+    try:
+        running = edge.services()
+    except Exception as error:
+        raise refuse(out, error) from error
 
     def ready() -> None:
         out.emit("ready", http=running.http.address, rtsp=running.rtsp_address)
@@ -94,14 +97,19 @@ def serve(root: Path, as_json: bool, **flags: Any) -> None:
 def status(root: Path, as_json: bool) -> None:
     """本机保存了什么。 / What this edge server holds."""
     out = Output(json=as_json)
-    view = open_edge(out, root).view()
-    for item in view.catalogue.courseware:
+    edge = open_edge(out, root)
+    try:
+        view = edge.view()
+        offered = view.catalogue.courseware
+    except Exception as error:
+        raise refuse(out, error) from error
+    for item in offered:
         out.emit("item", item_id=item.item_id, title=item.title, family=item.family.value)
         if not as_json:
             out.say(f"{item.item_id}  {item.title}")
-    out.emit("summary", seq=view.seq, items=len(view.catalogue.courseware))
+    out.emit("summary", seq=view.seq, items=len(offered))
     if not as_json:
-        out.say(f"快照 / snapshot seq {view.seq}: {len(view.catalogue.courseware)} 个课件 / items")
+        out.say(f"快照 / snapshot seq {view.seq}: {len(offered)} 个课件 / items")
 
 
 @main.group()
@@ -113,9 +121,18 @@ def store() -> None:
 @ROOT
 @JSON
 def store_verify(root: Path, as_json: bool) -> None:
-    """重新校验所有文件。 / Hash every stored object again."""
+    """重新校验所有文件；损坏的停用，下次同步修复。 / Hash all again; what is damaged is mended by the next sync."""
+    from edge_server.store.changes import changing
+
     out = Output(json=as_json)
-    damaged = list(open_edge(out, root).store.verify())
+    held = open_edge(out, root).store
+    try:
+        damaged = held.verify()
+        if damaged:
+            with changing(held) as changes:
+                changes.discard(damaged)
+    except Exception as error:
+        raise refuse(out, error) from error
     for each in damaged:
         out.emit("item", damaged=each.sha256, damage=each.reason, names=each.names)
         if not as_json:
@@ -137,11 +154,18 @@ def config() -> None:
 @JSON
 def check(root: Path, as_json: bool) -> None:
     """检查配置，不改动任何东西。 / Check the configuration; changes nothing."""
+    from edge_server.bootstrap import check_settings
+
     out = Output(json=as_json)
-    for name, origin in read_config(out, root)[1].items():
+    settings, origins = read_config(out, root)
+    for name, origin in origins.items():
         out.emit("item", setting=name, value=origin.value, source=origin.source)
         if not as_json:
             out.say(f"{name} = {origin.value!r}  ({origin.source})")
+    try:
+        check_settings(settings)
+    except Exception as error:
+        raise refuse(out, error) from error
 
 
 main.add_command(account)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from edge_server.cli.common import JSON, ROOT, open_edge, refuse
 from runtime.clock import SystemClock
@@ -15,6 +16,8 @@ from runtime.output import Output
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from edge_server.uplink.standing import Standing
 
 
 @click.group(invoke_without_command=True)
@@ -42,13 +45,23 @@ def sync(context: click.Context, root: Path, as_json: bool) -> None:
 @sync.command()
 @ROOT
 @JSON
-def status(root: Path, as_json: bool) -> None:
+@click.pass_context
+def status(context: click.Context, root: Path, as_json: bool) -> None:
     """还差多少，何时能到齐。 / What is still missing and when it will be here; asks nobody, changes nothing."""
+    from edge_server.bootstrap import briefly
     from sync.pacing import forecast
 
+    above = context.parent
+    assert above is not None, "a command of the group sync"
+    if context.get_parameter_source("root") is ParameterSource.DEFAULT:
+        root = above.params["root"]  # `sync --dir X status` is the same as `sync status --dir X`
+    as_json = as_json or above.params["as_json"]
     out = Output(json=as_json)
     edge = open_edge(out, root)
-    standing, line = edge.standing(), edge.line()
+    try:
+        standing, line = edge.standing(), edge.line()
+    except Exception as error:
+        raise refuse(out, error) from error
     now = SystemClock().utc().astimezone(line.zone)
     arrives = forecast(standing.missing_bytes, line.windows, standing.measured_bps, now)
     for name, each in sorted(standing.channels.items()):
@@ -60,22 +73,29 @@ def status(root: Path, as_json: bool) -> None:
         "summary",
         missing_bytes=standing.missing_bytes,
         measured_bps=standing.measured_bps,
-        arrives_at=arrives.isoformat(timespec="seconds") if arrives else None,
+        arrives_at=arrives.isoformat(timespec="seconds") if arrives and standing.missing_bytes else None,
         succeeded_at=standing.succeeded_at.isoformat(timespec="seconds") if standing.succeeded_at else None,
         failure=standing.failure,
     )
     if not as_json:
-        out.say(_words(standing.missing_bytes, standing.measured_bps, arrives))
+        out.say(_words(standing, arrives))
+        if standing.succeeded_at:
+            last = standing.succeeded_at.astimezone(line.zone)
+            out.say(f"上次同步成功 / last synced: {last:%Y-%m-%d %H:%M}")
         if standing.failure:
-            out.say(f"上次同步失败 / the last sync failed: {standing.failure}")
+            out.say(f"上次同步失败 / the last sync failed: {briefly(standing.failure)}")
 
 
-def _words(missing_bytes: int, measured_bps: float | None, arrives: datetime | None) -> str:
-    if not missing_bytes:
+def _words(standing: Standing, arrives: datetime | None) -> str:
+    if not standing.channels:
+        return "还没有同步过；运行 edge-server sync / never synced; run `edge-server sync`"
+    if not standing.missing_bytes:
+        if any(each.held_seq != each.coming_seq for each in standing.channels.values()):
+            return "文件已到齐，尚未启用 / all files are here, but not in use yet"
         return "已到齐 / everything is here"
-    if measured_bps is None:
+    if standing.measured_bps is None:
         return "线路速度还不知道，先同步一次 / the speed of the line is not known yet; sync once"
-    speed = f"线路 / line {measured_bps / 1e6:.2f} Mb/s"
+    speed = f"线路 / line {standing.measured_bps / 1e6:.2f} Mb/s"
     if arrives is None:
         return f"{speed}；60 天内到不齐，请用 U 盘或放宽时段 / not here in 60 days: use a bundle or wider windows"
     return f"{speed}；预计到齐 / will be here by {arrives:%Y-%m-%d %H:%M}"
