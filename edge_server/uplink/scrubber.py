@@ -10,7 +10,7 @@ import structlog
 from edge_server.store import Damage, Store
 from edge_server.store.changes import changing
 from runtime.clock import Clock
-from sync import Busy
+from sync import Busy, SyncError
 from sync.holding.verify import Cursor
 from sync.store.threads import in_thread
 
@@ -37,7 +37,7 @@ class Scrubber:
             await self._clock.sleep_until(self._clock.monotonic() + STEP_S)
             try:
                 await self._step()
-            except OSError as error:
+            except (SyncError, OSError) as error:
                 log.warning("cannot verify the store", reason=str(error))
 
     async def drain(self) -> None:
