@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_server.bootstrap import briefly, check_settings
 from edge_server.bootstrap.line import make_line
-from edge_server.config import EdgeConfig
+from edge_server.cli.common import read_config
 from runtime.clock import FakeClock
+from runtime.output import Output
 from runtime.settings import ConfigError
 from tests.sync_lab import NOW, serving
 
 WEB = "http://127.0.0.1:9/"
+
+
+def configured(**settings: object) -> Any:
+    """The configuration as the programs read it: by the door, with these flags."""
+    return read_config(Output(json=True), Path("/nowhere"), **settings)[0]
 
 
 @pytest.mark.parametrize(
@@ -35,9 +42,9 @@ WEB = "http://127.0.0.1:9/"
     ],
 )
 def test_settings_that_make_no_sense_say_what_to_write(settings: dict[str, object], told: str) -> None:
-    check_settings(EdgeConfig(central=WEB))
+    check_settings(configured(central=WEB))
     with pytest.raises(ConfigError, match="(?s)" + ".*".join(told.split("|"))) as caught:
-        check_settings(EdgeConfig(**{"central": WEB, **settings}))  # type: ignore[arg-type]
+        check_settings(configured(**{"central": WEB, **settings}))
     assert next(iter(settings)) in str(caught.value)
 
 
@@ -49,7 +56,7 @@ async def test_small_files_pass_a_closed_window_and_packs_wait(tmp_path: Path) -
     clock = FakeClock(NOW)  # 12:00 UTC: 20:00 at the edge
     got: list[bytes] = []
     async with asyncio.timeout(10), serving(tmp_path) as server:
-        line = make_line(EdgeConfig(central=server.url, windows="22:00-06:00 full, else off"), clock)
+        line = make_line(configured(central=server.url, windows="22:00-06:00 full, else off"), clock)
         fetched = await line.source.fetch("metadata/timestamp.json", limit_bytes=99, received=lambda _: None)
         assert fetched == b"small"
         async with asyncio.TaskGroup() as group:
@@ -67,8 +74,8 @@ async def test_a_folder_is_a_centre_and_a_mirror_takes_over(tmp_path: Path) -> N
     (tmp_path / "metadata").mkdir()
     (tmp_path / "metadata" / "timestamp.json").write_bytes(b"here")
     for config in (
-        EdgeConfig(central=str(tmp_path)),
-        EdgeConfig(central=WEB, mirrors=f" {tmp_path / 'gone'} ,, {tmp_path} "),
+        configured(central=str(tmp_path)),
+        configured(central=WEB, mirrors=f" {tmp_path / 'gone'} ,, {tmp_path} "),
     ):
         line = make_line(config, FakeClock(NOW))
         assert await line.source.fetch("metadata/timestamp.json", limit_bytes=99, received=lambda _: None) == b"here"
