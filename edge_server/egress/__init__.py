@@ -56,6 +56,35 @@ class Slice:
     headers: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class FileRange:
+    """Bytes of a stored file that go to the socket without passing through Python."""
+
+    file: Path
+    offset_bytes: int
+    length_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One HTTP representation: bytes made for it, and ranges of stored files, in order."""
+
+    parts: tuple[bytes | FileRange, ...]
+    length_bytes: int
+    """Of all parts together."""
+    etag: str
+    """Strong validator, with quotes; at most 60 characters that a multipart boundary may have (RFC 2046 §5.1.1)."""
+    modified: datetime
+    media_type: str
+    cache_control: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Find = Callable[[str], Resource | None]
+"""Looks a decoded URL path (no query) up in the active snapshot; None: no such thing. Does no file I/O beyond what
+finding it needs, so that it may run on the event loop."""
+
+
 def etag_of(sha256: str, part: str = "") -> str:
     """Make a strong validator from the hash of the stored object and the part of it that is sent."""
     return f'"{sha256[:32]}{"-" if part else ""}{part}"'
