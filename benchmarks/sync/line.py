@@ -30,7 +30,6 @@ import socket
 import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -45,6 +44,9 @@ AHEAD_S = 0.02
 QUEUE_PIECES = 4096
 """Pieces under way for one direction of one connection; then the line no longer takes from the sender."""
 CONTROL_TIMEOUT_S = 20.0
+SIOCOUTQNSD = 0x894B
+"""Bytes in a send buffer that were never sent (linux/sockios.h). What was sent and is not acknowledged yet is in the
+receiver's buffer on loopback, and is read there even after a reset."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class Line:
         """Make the close a reset; what lies in our kernel's send buffer was not delivered."""
         with contextlib.suppress(OSError):
             if counts:
-                (waiting,) = struct.unpack("i", fcntl.ioctl(end, termios.TIOCOUTQ, b"\0" * 4))
+                (waiting,) = struct.unpack("i", fcntl.ioctl(end, SIOCOUTQNSD, b"\0" * 4))
                 waiting = min(waiting, self.count.down)
                 self.count.down -= waiting
                 self.count.lost += waiting
