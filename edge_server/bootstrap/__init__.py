@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from edge_server import portal
+from edge_server.bootstrap.admission import Admission, check_admission, make_admission
 from edge_server.bootstrap.failures import Known, briefly, explain
 from edge_server.bootstrap.http_port import HttpPort
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
@@ -48,7 +49,7 @@ __all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_setting
 
 
 def check_settings(config: EdgeConfig) -> None:
-    """Try every setting of the line and the LAN; touches no file.
+    """Try every setting of the line, the LAN and of admission; touches no file.
 
     Raises:
         runtime.settings.ConfigError: one of them makes no sense.
@@ -56,6 +57,7 @@ def check_settings(config: EdgeConfig) -> None:
     clock = SystemClock()
     make_line(config, clock)
     check_lan(config, clock)
+    check_admission(config)
 
 
 @dataclass(slots=True)
@@ -186,6 +188,7 @@ class Edge:
         ctx = EgressContext(self.view, self._shelf, self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=Rules(config.rtsp_banner))
+        admission = make_admission(config, self.root, self.clock)
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
         shared = self.lan.relay
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
@@ -194,7 +197,7 @@ class Edge:
             port=config.http_port,
             routes=[*files.routes(ctx), *hls.routes(ctx), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
-            state=partial(self._portal_state, logins, rtsp),
+            state=partial(self._portal_state, logins, rtsp, admission),
             grace_s=config.grace_s,
         )
         self._http = http
@@ -210,7 +213,9 @@ class Edge:
             stack.append(Scrubber(self.store, self.clock, round_days=config.verify_days, on_damage=wake))
         return Running(stack, http, rtsp)
 
-    def _portal_state(self, logins: Logins, rtsp: RtspService, request: PortalRequest) -> PortalState:
+    def _portal_state(
+        self, logins: Logins, rtsp: RtspService, admission: Admission, request: PortalRequest
+    ) -> PortalState:
         host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
         return PortalState(
             view=self.view(),
@@ -218,6 +223,8 @@ class Edge:
             rtsp_authority=f"{host}:{rtsp.port}",
             now=self.clock.utc(),
             monotonic_s=self.clock.monotonic(),
+            ticket=admission.ticket,
+            ticketed=admission.tickets.required,
         )
 
 

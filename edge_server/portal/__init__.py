@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol, runtime_checkable
@@ -42,6 +42,11 @@ class PortalReply:
     headers: tuple[tuple[str, str], ...] = field(default=())
 
 
+def open_to_all(item_id: str) -> str | None:
+    """Give the empty prefix: media need no ticket."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class PortalState:
     """What a dialect may read. ``rtsp_authority`` is ``host:port`` of the RTSP egress for this box."""
@@ -51,6 +56,10 @@ class PortalState:
     rtsp_authority: str
     now: datetime
     monotonic_s: float
+    ticket: Callable[[str], str | None] = open_to_all
+    """Gives what to put in front of an item's media path; None when as many watch as may."""
+    ticketed: bool = False
+    """Media are refused without a ticket: links that live longer than a page go through ``/play``."""
 
 
 @runtime_checkable

@@ -5,7 +5,9 @@ Media, posters and picture-text pages are files; ``egress`` serves those.
 
 from __future__ import annotations
 
+import re
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import msgspec
@@ -18,6 +20,9 @@ from wire.http_range import evaluate
 CATALOGUE_FORMAT = 1
 CATALOGUE_PATH = "/api/v1/catalogue"
 RENDITION_FOR_NEW = ("R40", "R12")
+PLAY_PREFIX = "/play"
+FULL_RETRY_S = 30
+_MEDIA_PATH = re.compile(r"/(?:hls|dash|media)/([0-9]{1,12})/[^/\s]+(?:/[^/\s]+)*\Z")
 _JSON = "application/json; charset=utf-8"
 
 
@@ -41,7 +46,7 @@ class WebDialect:
         if request.method not in ("GET", "HEAD"):
             return PortalReply(405, b"", headers=(("Allow", "GET, HEAD"),))
         if request.path == CATALOGUE_PATH:
-            return _catalogue(request, state.view)
+            return _catalogue(request, state.view, PLAY_PREFIX if state.ticketed else "")
         if request.path == "/healthz":
             return PortalReply(200, msgspec.json.encode({"ok": True, "seq": state.view.seq}), _JSON, _NEVER_KEPT)
         if request.path == "/":
@@ -49,7 +54,9 @@ class WebDialect:
         if request.path.startswith("/watch/"):
             item = state.view.item(request.path.removeprefix("/watch/"))
             if item is not None and item.renditions:
-                return self._watch(item)
+                return self._watch(item, state)
+        if request.path.startswith(PLAY_PREFIX + "/"):
+            return self._play(request.path.removeprefix(PLAY_PREFIX), state)
         return PortalReply(404, self._render("missing.html"), headers=_PAGE)
 
     def _home(self, view: CatalogView) -> PortalReply:
@@ -57,12 +64,29 @@ class WebDialect:
         first = next((column.column_id for column, cards in columns if cards), None)
         return PortalReply(200, self._render("home.html", columns=columns, first=first, view=view), headers=_PAGE)
 
-    def _watch(self, item: Courseware) -> PortalReply:
+    def _watch(self, item: Courseware, state: PortalState) -> PortalReply:
+        prefix = state.ticket(item.item_id)
+        if prefix is None:
+            return self._full()
         names = [name for name in RENDITION_FOR_NEW if item.rendition(name) is not None]
-        sources = [f"/media/{item.item_id}/{name}.mp4" for name in names]
+        sources = [f"{prefix}/media/{item.item_id}/{name}.mp4" for name in names]
         return PortalReply(
             200, self._render("watch.html", item=item, sources=sources, poster=_poster(item)), headers=_PAGE
         )
+
+    def _play(self, path: str, state: PortalState) -> PortalReply:
+        """Send a player on to a media path with a fresh ticket; such links live as long as the catalogue."""
+        match = _MEDIA_PATH.match(path)
+        if match is None or state.view.item(match[1]) is None:
+            return PortalReply(404, self._render("missing.html"), headers=_PAGE)
+        prefix = state.ticket(match[1])
+        if prefix is None:
+            return self._full()
+        headers = (("Location", prefix + quote(path)), ("Access-Control-Allow-Origin", "*"), *_NEVER_KEPT)
+        return PortalReply(302, headers=headers)
+
+    def _full(self) -> PortalReply:
+        return PortalReply(503, self._render("full.html"), headers=(*_PAGE, ("Retry-After", str(FULL_RETRY_S))))
 
     def _render(self, template: str, **values: Any) -> bytes:
         return self._pages.get_template(template).render(values).encode()
@@ -77,23 +101,27 @@ _PAGE = (
 """These pages have no script, and a browser is told so: a title can never become one."""
 
 
-def _catalogue(request: PortalRequest, view: CatalogView) -> PortalReply:
+def _catalogue(request: PortalRequest, view: CatalogView, before: str) -> PortalReply:
     """Write the JSON catalogue; its ETag is another when the content is: polling costs nothing."""
-    etag = f'"catalogue-{CATALOGUE_FORMAT}-{view.mark}"'
+    etag = f'"catalogue-{CATALOGUE_FORMAT}-{view.mark}{"-tickets" if before else ""}"'
     fields = (("ETag", etag), ("Cache-Control", "no-cache"), ("Access-Control-Allow-Origin", "*"))
     asked = {name: request.headers[name] for name in ("If-Match", "If-None-Match") if name in request.headers}
     answer = evaluate(request.method, asked, etag=etag, last_modified=view.active.issued, length_bytes=0)
     if answer.status != 200:
         return PortalReply(answer.status, b"", _JSON, fields)
     columns = [
-        {"id": column.column_id, "title": column.title, "items": [_entry(i) for i in view.items_in(column.column_id)]}
+        {
+            "id": column.column_id,
+            "title": column.title,
+            "items": [_entry(i, before) for i in view.items_in(column.column_id)],
+        }
         for column in view.columns
     ]
     body = msgspec.json.encode({"format": CATALOGUE_FORMAT, "seq": view.seq, "columns": columns})
     return PortalReply(200, body, _JSON, fields)
 
 
-def _entry(item: Courseware) -> dict[str, Any]:
+def _entry(item: Courseware, before: str) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "id": item.item_id,
         "title": item.title,
@@ -110,9 +138,9 @@ def _entry(item: Courseware) -> dict[str, Any]:
     if best is None:
         return {**entry, "play": {}}  # listed on every box, playable on none: better than no catalogue at all
     play = {
-        "progressive": f"/media/{item.item_id}/{best}.mp4",
-        "hls_fmp4": f"/hls/{item.item_id}/fmp4/master.m3u8",
-        "hls_ts": f"/hls/{item.item_id}/ts/master.m3u8",
+        "progressive": f"{before}/media/{item.item_id}/{best}.mp4",
+        "hls_fmp4": f"{before}/hls/{item.item_id}/fmp4/master.m3u8",
+        "hls_ts": f"{before}/hls/{item.item_id}/ts/master.m3u8",
     }
     return {**entry, "play": play}
 

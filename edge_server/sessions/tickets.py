@@ -1,4 +1,4 @@
-"""Signed URLs of HTTP media: a prefix ``/t/<ticket>`` before any media path, so that relative URIs in playlists keep it.
+"""Signed URLs of HTTP media: a prefix ``/t/<ticket>`` before any media path, which relative URIs in playlists keep.
 
 A ticket says: this viewing may fetch this item until then. It is checked without any table, in every process alike, and
 any number of fetches may use it (boxes open a URL twice before they play it). Times are monotonic seconds of this boot:

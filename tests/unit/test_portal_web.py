@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -47,9 +48,11 @@ def view(tmp_path: Path) -> CatalogView:
     return view_of(tmp_path, CATALOGUE, {})
 
 
-def ask(view: CatalogView, path: str, method: str = "GET", headers: Mapping[str, str] | None = None) -> PortalReply:
+def ask(
+    view: CatalogView, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, **more: Any
+) -> PortalReply:
     request = PortalRequest(method, path, {}, {}, headers or {}, {}, "127.0.0.1", "edge:80")
-    state = PortalState(view, Logins(lambda _: None), "edge:554", datetime(2026, 11, 25, tzinfo=UTC), 5.0)
+    state = PortalState(view, Logins(lambda _: None), "edge:554", datetime(2026, 11, 25, tzinfo=UTC), 5.0, **more)
     return DIALECT.reply(request, state)
 
 
@@ -209,3 +212,40 @@ def test_health_and_methods(view: CatalogView) -> None:
         assert ask(view, path, "HEAD").status == 200
         refused = ask(view, path, "POST")
         assert refused.status == 405 and dict(refused.headers)["Allow"] == "GET, HEAD"
+
+
+def test_with_tickets_pages_carry_one_and_the_catalogue_asks_for_one(view: CatalogView) -> None:
+    given = {"ticket": lambda item_id: f"/t/{item_id}", "ticketed": True}
+    assert f'src="/t/{VIDEO}/media/{VIDEO}/R40.mp4"' in ask(view, f"/watch/{VIDEO}", **given).body.decode()
+    listed = json.loads(ask(view, "/api/v1/catalogue", **given).body)
+    play = {
+        way: url
+        for column in listed["columns"]
+        for item in column["items"]
+        for way, url in item.get("play", {}).items()
+    }
+    assert len(play) == 3
+    for url in play.values():
+        reply = ask(view, url, **given)
+        fields = dict(reply.headers)
+        item_id = url.split("/")[3]
+        assert reply.status == 302
+        assert fields["Location"] == f"/t/{item_id}{url.removeprefix('/play')}"
+        assert fields["Cache-Control"] == "no-store"
+    open_etag, etag = (dict(ask(view, "/api/v1/catalogue", **more).headers)["ETag"] for more in ({}, given))
+    assert open_etag != etag
+
+
+@pytest.mark.parametrize(
+    "path", ["/hls/77/ts/master.m3u8", "/posters/1.jpg", "//evil/1/x", "/hls/3", "/hls/3/a b", "/hls/3/"]
+)
+def test_only_media_of_listed_items_are_sent_on(view: CatalogView, path: str) -> None:
+    assert ask(view, "/play" + path).status == 404
+
+
+def test_a_full_house_says_so_in_both_languages(view: CatalogView) -> None:
+    for path in (f"/watch/{VIDEO}", f"/play/media/{VIDEO}/R40.mp4"):
+        reply = ask(view, path, ticket=lambda item_id: None, ticketed=True)
+        assert reply.status == 503
+        assert "请稍后再试" in reply.body.decode()
+        assert "try again" in reply.body.decode()
