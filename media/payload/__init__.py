@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from media.payload.boxes import Box, BoxBudget, NotMp4
-from media.payload.fragments import Defaults, Fragments, joined, read_trex, track_ids
+from media.payload.boxes import NotMp4
+from media.payload.movie import read_movie
 from media.payload.nal import Extents, coded_extents
-from media.payload.samples import SAMPLES_MAX, OffsetTable, Samples, offset_table, read_tables
-from media.payload.tracks import TRACKS_MAX, Kind, Track, read_track
+from media.payload.samples import SAMPLES_MAX, OffsetTable, Samples, offset_table
+from media.payload.tracks import TRACKS_MAX, Kind, Track
 
 __all__ = ["SAMPLES_MAX", "TRACKS_MAX", "Kind", "NotMp4", "OffsetTable", "Payload", "PayloadTrack", "read_payload"]
 
@@ -55,72 +55,12 @@ def read_payload(data: memoryview) -> Payload:
         NotMp4: no MP4 or MOV, damaged, encrypted, with samples that overlap or are not in the file, or with more
             boxes, tracks or samples than any lesson has. Nothing else is raised, whatever the bytes are.
     """
-    if data.nbytes == 0:
-        raise NotMp4("an empty file")
-    data = data.cast("B")
-    budget = BoxBudget()
-    moov, fragmented = _top(data, budget)
-    traks, mvex = _inside(data, budget, moov)
-    tracks = [read_track(data, trak, budget) for trak in traks]
-    placed = _place(data, tracks)
-    if fragmented:
-        placed = _place_fragments(data, budget, tracks, placed, mvex)
-    tables = [table for track in tracks if (table := offset_table(data, track.stbl)) is not None]
-    _check(len(data), placed, tables)
-    file = np.frombuffer(data, np.uint8)
-    found = (_payload_of(file, track, samples) for track, samples in zip(tracks, placed, strict=True))
+    movie = read_movie(data)
+    tables = [table for track in movie.tracks if (table := offset_table(movie.data, track.stbl)) is not None]
+    _check(len(movie.data), movie.samples, tables)
+    file = np.frombuffer(movie.data, np.uint8)
+    found = (_payload_of(file, track, samples) for track, samples in zip(movie.tracks, movie.samples, strict=True))
     return Payload(tuple(found), tuple(tables))
-
-
-def _top(data: memoryview, budget: BoxBudget) -> tuple[Box, bool]:
-    """Return the first ``moov`` (the only one that players look at), and whether there are fragments."""
-    moov, fragmented = None, False
-    for box in budget.walk_file(data):
-        if box.kind == b"moov" and moov is None:
-            moov = box
-        elif box.kind == b"moof":
-            fragmented = True
-    if moov is None:
-        raise NotMp4("no MP4 or MOV: there is no moov box")
-    return moov, fragmented
-
-
-def _inside(data: memoryview, budget: BoxBudget, moov: Box) -> tuple[list[Box], Box | None]:
-    """Return every ``trak`` and the first ``mvex``."""
-    traks: list[Box] = []
-    mvex = None
-    for box in budget.walk(data, moov.body, moov.stop):
-        if box.kind == b"trak":
-            traks.append(box)
-        elif box.kind == b"mvex" and mvex is None:
-            mvex = box
-        if len(traks) > TRACKS_MAX:
-            break
-    if not 1 <= len(traks) <= TRACKS_MAX:
-        raise NotMp4(f"no tracks, or more than {TRACKS_MAX}")
-    return traks, mvex
-
-
-def _place(data: memoryview, tracks: list[Track]) -> list[Samples]:
-    left, placed = SAMPLES_MAX, []
-    for track in tracks:
-        placed.append(read_tables(data, track.stbl, most=left, blocks=track.pcm))
-        left -= len(placed[-1].starts)
-    return placed
-
-
-def _place_fragments(
-    data: memoryview, budget: BoxBudget, tracks: list[Track], placed: list[Samples], mvex: Box | None
-) -> list[Samples]:
-    """Return the samples of the tables, followed by those of the fragments."""
-    ids = track_ids(data, (track.boxes for track in tracks))
-    given = read_trex(data, mvex, budget) if mvex is not None else {}
-    left = SAMPLES_MAX - sum(len(each.starts) for each in placed)
-    fragments = Fragments(data, budget, {number: given.get(number, Defaults()) for number in ids}, most=left)
-    for box in budget.walk_file(data):
-        if box.kind == b"moof":
-            fragments.read(box)
-    return [joined(each, fragments.samples(number)) for number, each in zip(ids, placed, strict=True)]
 
 
 def _check(file_bytes: int, placed: list[Samples], tables: list[OffsetTable]) -> None:

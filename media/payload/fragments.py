@@ -15,6 +15,9 @@ from media.payload.samples import Samples
 NOT_SYNC = 0x0101_0000
 """Sample flags (§8.8.3.1): is a non-sync sample, or depends on others. Some writers set the second alone."""
 
+FAR_TICKS = 1 << 60
+"""Decoding times beyond this are refused, so that sums of them fit in 64 bits."""
+
 _TFHD_BASE, _TFHD_DESCRIPTION, _TFHD_DURATION, _TFHD_SIZE, _TFHD_FLAGS = 0x1, 0x2, 0x8, 0x10, 0x20
 _TFHD_BASE_IS_MOOF = 0x20000
 _TRUN_OFFSET, _TRUN_FIRST_FLAGS = 0x1, 0x4
@@ -23,10 +26,24 @@ _TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_COMPOSITION = 0x100, 0x200, 0x400
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """Size and flags of samples that do not give their own."""
+    """What holds for samples that do not say it themselves; the duration in ticks of the track."""
 
     size: int = 0
     flags: int = 0
+    duration: int = 0
+    description: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class FragmentTimes:
+    """Of the samples of one track in fragments: ticks of the track."""
+
+    dts: NDArray[np.int64]
+    durations: NDArray[np.int64]
+    composition: NDArray[np.int64]
+    """Read as signed in both versions of ``trun``: no real file means more than 2^31 ticks."""
+    descriptions: frozenset[int]
+    """Numbers of the sample descriptions in use, from 1."""
 
 
 class _Growing:
@@ -34,26 +51,51 @@ class _Growing:
 
     def __init__(self) -> None:
         self.starts, self.lengths, self.sync = array("q"), array("q"), bytearray()
+        self.dts, self.durations, self.composition = array("q"), array("q"), array("q")
+        self.now = 0
+        """Decoding time of the next sample when its fragment does not say one."""
+        self.descriptions: set[int] = set()
 
-    def add(self, at: int, lengths: NDArray[np.int64], sync: NDArray[np.bool_]) -> int:
+    def add(
+        self,
+        at: int,
+        lengths: NDArray[np.int64],
+        sync: NDArray[np.bool_],
+        durations: NDArray[np.int64],
+        composition: NDArray[np.int64],
+    ) -> int:
         """Add samples that lie back to back; return where they end."""
-        ends = at + np.cumsum(lengths)
+        ends, until = at + np.cumsum(lengths), self.now + np.cumsum(durations)
         self.starts.frombytes((ends - lengths).tobytes())
         self.lengths.frombytes(lengths.tobytes())
         self.sync += sync.tobytes()
+        self.dts.frombytes((until - durations).tobytes())
+        self.durations.frombytes(durations.tobytes())
+        self.composition.frombytes(composition.tobytes())
+        self.now = int(until[-1])
         return int(ends[-1])
 
-    def add_one(self, at: int, length: int, sync: bool) -> int:
+    def add_one(self, at: int, length: int, sync: bool, duration: int, composition: int) -> int:
         """Add one sample: the same, many times faster."""
         self.starts.append(at)
         self.lengths.append(length)
         self.sync.append(sync)
+        self.dts.append(self.now)
+        self.durations.append(duration)
+        self.composition.append(composition)
+        self.now += duration
         return at + length
 
     def done(self) -> Samples:
         return Samples(
             np.array(self.starts, np.int64), np.array(self.lengths, np.int64), np.frombuffer(self.sync, np.bool_).copy()
         )
+
+    def times(self) -> FragmentTimes:
+        dts, durations, composition = (
+            np.array(each, np.int64) for each in (self.dts, self.durations, self.composition)
+        )
+        return FragmentTimes(dts, durations, composition, frozenset(self.descriptions))
 
 
 def read_trex(data: memoryview, mvex: Box, budget: BoxBudget) -> dict[int, Defaults]:
@@ -65,7 +107,8 @@ def read_trex(data: memoryview, mvex: Box, budget: BoxBudget) -> dict[int, Defau
     found = {}
     for box in budget.walk(data, mvex.body, mvex.stop):
         if box.kind == b"trex":
-            found[u32(data, box, 4)] = Defaults(u32(data, box, 16), u32(data, box, 20))
+            description, duration, size, flags = (u32(data, box, at) for at in (8, 12, 16, 20))
+            found[u32(data, box, 4)] = Defaults(size, flags, duration, description)
     return found
 
 
@@ -80,6 +123,10 @@ class Fragments:
     def samples(self, track: int) -> Samples:
         """Return all samples that were read for a track."""
         return self._tracks[track].done()
+
+    def times(self, track: int) -> FragmentTimes:
+        """Return the times of all samples that were read for a track."""
+        return self._tracks[track].times()
 
     def read(self, moof: Box) -> None:
         """Read one ``moof``.
@@ -97,6 +144,10 @@ class Fragments:
                 raise NotMp4(f"fragment at {moof.start} without tfhd")
             track, base, defaults = self._read_tfhd(tfhd, moof.start, implied)
             at = base
+            tfdt = next((box for box in boxes if box.kind == b"tfdt"), None)
+            if tfdt is not None:
+                self._tracks[track].now = self._read_tfdt(tfdt)
+            self._tracks[track].descriptions.add(defaults.description)
             for trun in boxes:
                 if trun.kind == b"trun":
                     at = self._read_trun(trun, self._tracks[track], base, at, defaults)
@@ -112,13 +163,23 @@ class Fragments:
         base = moof_start if flags & _TFHD_BASE_IS_MOOF else implied
         if flags & _TFHD_BASE:
             base, at = u64(data, tfhd, at), at + 8
-        at += 4 * bool(flags & _TFHD_DESCRIPTION) + 4 * bool(flags & _TFHD_DURATION)
-        size, sample_flags = given.size, given.flags
+        size, sample_flags, duration, description = given.size, given.flags, given.duration, given.description
+        if flags & _TFHD_DESCRIPTION:
+            description, at = u32(data, tfhd, at), at + 4
+        if flags & _TFHD_DURATION:
+            duration, at = u32(data, tfhd, at), at + 4
         if flags & _TFHD_SIZE:
             size, at = u32(data, tfhd, at), at + 4
         if flags & _TFHD_FLAGS:
             sample_flags = u32(data, tfhd, at)
-        return track, base, Defaults(size, sample_flags)
+        return track, base, Defaults(size, sample_flags, duration, description)
+
+    def _read_tfdt(self, tfdt: Box) -> int:
+        wide = u32(self._data, tfdt, 0) >> 24
+        dts = u64(self._data, tfdt, 4) if wide else u32(self._data, tfdt, 4)
+        if dts > FAR_TICKS:
+            raise NotMp4(f"fragment at {tfdt.start} begins at the impossible time {dts}")
+        return dts
 
     def _read_trun(self, trun: Box, track: _Growing, base: int, at: int, defaults: Defaults) -> int:
         """Add one run of samples; return where its data end."""
@@ -139,19 +200,23 @@ class Fragments:
         if count == 1:
             own = dict(zip(fields, table.tolist(), strict=True))
             word = own.get(_TRUN_FLAGS, defaults.flags) if first_flags is None else first_flags
-            return track.add_one(at, own.get(_TRUN_SIZE, defaults.size), word & NOT_SYNC == 0)
+            shift = own.get(_TRUN_COMPOSITION, 0)
+            duration = own.get(_TRUN_DURATION, defaults.duration)
+            length = own.get(_TRUN_SIZE, defaults.size)
+            return track.add_one(at, length, word & NOT_SYNC == 0, duration, shift - (shift >> 31 << 32))
         table = table.reshape(count, len(fields))
-        if flags & _TRUN_SIZE:
-            lengths = table[:, fields.index(_TRUN_SIZE)].astype(np.int64)
-        else:
-            lengths = np.full(count, defaults.size, np.int64)
-        if flags & _TRUN_FLAGS:
-            sync = table[:, fields.index(_TRUN_FLAGS)] & NOT_SYNC == 0
-        else:
-            sync = np.full(count, defaults.flags & NOT_SYNC == 0)
+
+        def column(field: int, default: int) -> NDArray[np.int64]:
+            if flags & field:
+                return table[:, fields.index(field)].astype(np.int64)
+            return np.full(count, default, np.int64)
+
+        lengths, durations = column(_TRUN_SIZE, defaults.size), column(_TRUN_DURATION, defaults.duration)
+        composition = column(_TRUN_COMPOSITION, 0).astype(np.uint32).view(np.int32).astype(np.int64)
+        sync = column(_TRUN_FLAGS, defaults.flags) & NOT_SYNC == 0
         if first_flags is not None:
             sync[0] = first_flags & NOT_SYNC == 0
-        return track.add(at, lengths, sync)
+        return track.add(at, lengths, sync, durations, composition)
 
 
 def joined(one: Samples, other: Samples) -> Samples:

@@ -54,7 +54,7 @@ def read_tables(data: memoryview, stbl: dict[bytes, Box], *, most: int, blocks: 
     if count == 0:
         return no_samples()
     offsets = _chunk_offsets(data, stbl)
-    edges = _samples_before_chunks(data, stbl, len(offsets), count)
+    edges = samples_before_chunks(data, stbl, len(offsets), count)
     if blocks and size:
         if len(offsets) > most or count * size > len(data):
             raise NotMp4(f"{len(offsets)} chunks of PCM with {count} samples of {size} bytes: more than there can be")
@@ -119,15 +119,14 @@ def _chunk_offsets(data: memoryview, stbl: dict[bytes, Box]) -> NDArray[np.int64
     return offsets.astype(np.int64)
 
 
-def _samples_before_chunks(data: memoryview, stbl: dict[bytes, Box], chunks: int, count: int) -> NDArray[np.int64]:
-    """Return for each chunk how many samples lie in those before it, and at the end the number of all samples."""
-    box = stbl.get(b"stsc")
-    if box is None:
-        raise NotMp4("a track without table of samples per chunk")
-    runs = u32(data, box, 4)
-    if runs > SAMPLES_MAX:
-        raise NotMp4(f"{runs} runs of chunks")
-    table = numbers(data, box, 8, runs * 3, ">u4").reshape(runs, 3)
+def samples_before_chunks(data: memoryview, stbl: dict[bytes, Box], chunks: int, count: int) -> NDArray[np.int64]:
+    """Return for each chunk how many samples lie in those before it, and at the end the number of all samples.
+
+    Raises:
+        NotMp4: the table is missing, cut, or contradicts itself.
+    """
+    table = _chunk_runs(data, stbl)
+    runs = len(table)
     first = table[:, 0].astype(np.int64) - 1
     if runs == 0 or first[0] != 0 or (np.diff(first) <= 0).any():
         raise NotMp4("the table of samples per chunk does not begin at 1 or does not ascend")
@@ -138,6 +137,26 @@ def _samples_before_chunks(data: memoryview, stbl: dict[bytes, Box], chunks: int
         raise NotMp4(f"{count} samples, but the chunks hold only {edges[-1]}")
     edges[edges > count] = count
     return edges
+
+
+def descriptions(data: memoryview, stbl: dict[bytes, Box]) -> frozenset[int]:
+    """Return the numbers of the sample descriptions that the chunks use, from 1.
+
+    Raises:
+        NotMp4: the table of chunks is missing or cut.
+    """
+    return frozenset(np.unique(_chunk_runs(data, stbl)[:, 2]).tolist())
+
+
+def _chunk_runs(data: memoryview, stbl: dict[bytes, Box]) -> NDArray[np.uint32]:
+    """Return runs of chunks alike: first chunk, samples in each, sample description; all from 1."""
+    box = stbl.get(b"stsc")
+    if box is None:
+        raise NotMp4("a track without table of samples per chunk")
+    runs = u32(data, box, 4)
+    if runs > SAMPLES_MAX:
+        raise NotMp4(f"{runs} runs of chunks")
+    return numbers(data, box, 8, runs * 3, ">u4").reshape(runs, 3)
 
 
 def _sync(data: memoryview, stbl: dict[bytes, Box], count: int) -> NDArray[np.bool_]:

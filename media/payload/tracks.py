@@ -45,7 +45,13 @@ class Track:
     """One ``trak``: its boxes, those of its ``stbl``, and what its samples are."""
 
     boxes: dict[bytes, Box]
+    mdia: dict[bytes, Box]
+    minf: dict[bytes, Box]
     stbl: dict[bytes, Box]
+    entries: tuple[Box, ...]
+    """Its sample descriptions."""
+    handler: bytes
+    """Four letters, such as ``vide``."""
     kind: Kind
     codec: NalCodec | None
     """None: samples are taken whole."""
@@ -59,20 +65,25 @@ def read_track(data: memoryview, trak: Box, budget: BoxBudget) -> Track:
         NotMp4: boxes are missing or damaged, or the track is encrypted.
     """
     boxes = budget.children(data, trak)
-    mdia = budget.children(data, _need(boxes, b"mdia"))
-    minf = budget.children(data, _need(mdia, b"minf"))
-    stbl = budget.children(data, _need(minf, b"stbl"))
-    handler = u32(data, _need(mdia, b"hdlr"), 8).to_bytes(4, "big")
-    entries = _entries(data, _need(stbl, b"stsd"), budget)
+    mdia = budget.children(data, need(boxes, b"mdia"))
+    minf = budget.children(data, need(mdia, b"minf"))
+    stbl = budget.children(data, need(minf, b"stbl"))
+    handler = u32(data, need(mdia, b"hdlr"), 8).to_bytes(4, "big")
+    entries = _entries(data, need(stbl, b"stsd"), budget)
     for entry in entries:
         if entry.kind in _ENCRYPTED:
             raise NotMp4(f"a track is encrypted ({entry.kind!r})")
     codec = _codec(data, entries, budget)
     pcm = handler == b"soun" and bool(entries) and all(entry.kind in _PCM for entry in entries)
-    return Track(boxes, stbl, _KINDS.get(handler, "other"), codec, pcm)
+    return Track(boxes, mdia, minf, stbl, tuple(entries), handler, _KINDS.get(handler, "other"), codec, pcm)
 
 
-def _need(boxes: dict[bytes, Box], kind: bytes) -> Box:
+def need(boxes: dict[bytes, Box], kind: bytes) -> Box:
+    """Return a box that a track must have.
+
+    Raises:
+        NotMp4: it has none.
+    """
     box = boxes.get(kind)
     if box is None:
         raise NotMp4(f"a track without box {kind!r}")
