@@ -76,6 +76,19 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     media_type: str
 
 
+class Subtitle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The words of a video in one language, as WebVTT at the lesson's time."""
+
+    language: str
+    """BCP 47, ``und`` when nobody said; one a language."""
+    label: str
+    """What people choose it by."""
+    path: str
+    """Name in the snapshot, e.g. ``courseware/10000001/subtitle.zh.vtt``."""
+    sha256: str
+    length_bytes: int
+
+
 class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One learning item: a video in several renditions, or a picture-text page with its images."""
 
@@ -91,6 +104,7 @@ class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     duration_s: float = 0.0
     renditions: tuple[Rendition, ...] = ()
     poster: Asset | None = None
+    subtitles: tuple[Subtitle, ...] = ()
     page: Asset | None = None
     """Entry page (HTML, UTF-8) of a picture-text item."""
     page_assets: tuple[Asset, ...] = ()
@@ -110,7 +124,12 @@ class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def paths(self) -> frozenset[str]:
         """Every name in the channel that belongs to this item."""
         assets = [*self.page_assets, *(each for each in (self.poster, self.page) if each is not None)]
-        return frozenset([each.path for each in self.renditions] + [each.path for each in assets])
+        media = [each.path for each in self.renditions] + [each.path for each in self.subtitles]
+        return frozenset(media + [each.path for each in assets])
+
+    def subtitle(self, language: str) -> Subtitle | None:
+        """Return the subtitles in that language, or None."""
+        return next((each for each in self.subtitles if each.language == language), None)
 
     def rendition(self, name: str) -> Rendition | None:
         """Return the rendition of that name, or None."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from central_platform.ingest.page import ingest_page
 from central_platform.ingest.refusal import RefusalReason, Refused
-from central_platform.ingest.results import Ingested, MadeFile, MadePage, MadeRendition, MadeVideo
+from central_platform.ingest.results import Ingested, MadeFile, MadePage, MadeRendition, MadeSubtitle, MadeVideo
 from central_platform.ingest.video import ingest_video
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "MadeFile",
     "MadePage",
     "MadeRendition",
+    "MadeSubtitle",
     "MadeVideo",
     "RefusalReason",
     "Refused",

@@ -39,6 +39,8 @@ class Health:
     splices: int = 0
     forms: set[tuple[int, int, str]] = field(default_factory=set)
     """Every (width, height, pixel format) that was met."""
+    zero_s: float = 0.0
+    """Time of the source at which the lesson begins."""
     cut_short: bool = False
     """Reading ended with an error, not with the end of the file."""
 
@@ -122,6 +124,7 @@ class _Player:
         if self._early and not self._timeline.begun:  # no picture ever came
             self._timeline.begin(self._early[0].time or 0.0)
         self._release()
+        self.health.zero_s = self._timeline.zero_s
         self.health.lead_lost, self.health.lost = lost_pictures(self._announced, self._shown)
 
     def _picture(self, frame: av.VideoFrame) -> None:

@@ -37,12 +37,24 @@ class MadeRendition:
 
 
 @dataclass(frozen=True, slots=True)
+class MadeSubtitle:
+    """The lesson's words in one language, as WebVTT."""
+
+    language: str
+    """BCP 47, ``und`` when nobody said."""
+    label: str
+    """What people choose it by."""
+    made: MadeFile
+
+
+@dataclass(frozen=True, slots=True)
 class MadeVideo:
     """A video lesson."""
 
     renditions: tuple[MadeRendition, ...]
     duration_s: float
     poster: MadeFile | None
+    subtitles: tuple[MadeSubtitle, ...]
     warnings: tuple[str, ...]
 
 

@@ -41,6 +41,11 @@ class Timeline:
         """Say which time of the source is 0."""
         self._zero_s, self.begun = zero_s, True
 
+    @property
+    def zero_s(self) -> float:
+        """The time of the source that is 0."""
+        return self._zero_s
+
     def at(self, track: str, raw_s: float | None, length_s: float) -> float:
         """Return when a frame of ``track`` begins; negative when it lies before 0.
 

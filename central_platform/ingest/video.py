@@ -21,6 +21,7 @@ from central_platform.ingest.poster import Poster
 from central_platform.ingest.refusal import RefusalReason, Refused
 from central_platform.ingest.remux import remux
 from central_platform.ingest.results import MadeFile, MadeRendition, MadeVideo, finished
+from central_platform.ingest.subtitles import make_subtitles
 from central_platform.ingest.targets import (
     AUDIO_HZ,
     R12,
@@ -65,7 +66,8 @@ def ingest_video(source: Path, workdir: Path, on_progress: Callable[[float], Non
     )
     on_progress(1.0)
     poster_file = poster.save(workdir / "poster.jpg")
-    return MadeVideo(renditions, renditions[0].duration_s, poster_file, tuple(judged(facts, health)))
+    subtitles = make_subtitles(source, health.zero_s, renditions[0].duration_s, workdir)
+    return MadeVideo(renditions, renditions[0].duration_s, poster_file, subtitles, tuple(judged(facts, health)))
 
 
 def _examined(source: Path) -> Probe:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from central_platform.ingest import Ingested, MadeFile, MadePage, MadeRendition
-from domain.courseware import Asset, Courseware, ItemClass, MediaFamily, Rendition
+from central_platform.ingest import Ingested, MadeFile, MadePage, MadeRendition, MadeSubtitle
+from domain.courseware import Asset, Courseware, ItemClass, MediaFamily, Rendition, Subtitle
 
 
 def drafted(
@@ -45,12 +45,27 @@ def drafted(
         if made.poster is not None:
             files[f"{base}/poster.jpg"] = made.poster
             poster = _asset(f"{base}/poster.jpg", made.poster)
-        item = structs.replace(common, duration_s=made.duration_s, renditions=renditions, poster=poster)
+        words = {f"{base}/subtitle.{each.language}.vtt": each for each in made.subtitles}
+        files |= {path: each.made for path, each in words.items()}
+        subtitles = tuple(_subtitle(path, each) for path, each in words.items())
+        item = structs.replace(
+            common, duration_s=made.duration_s, renditions=renditions, poster=poster, subtitles=subtitles
+        )
     return item, {path: each.file for path, each in files.items()}
 
 
 def _asset(path: str, made: MadeFile) -> Asset:
     return Asset(path=path, sha256=made.sha256, length_bytes=made.length_bytes, media_type=made.media_type)
+
+
+def _subtitle(path: str, each: MadeSubtitle) -> Subtitle:
+    return Subtitle(
+        language=each.language,
+        label=each.label,
+        path=path,
+        sha256=each.made.sha256,
+        length_bytes=each.made.length_bytes,
+    )
 
 
 def _rendition(path: str, each: MadeRendition) -> Rendition:
