@@ -25,16 +25,17 @@ from domain.courseware import (
     Rendition,
     encode_catalogue,
 )
-from edge_server.bootstrap.http_port import HttpPort
+from edge_server.bootstrap.http_port import HttpPort, HttpSettings
 from edge_server.catalog import CatalogView
-from edge_server.egress import EgressContext, files, hls
+from edge_server.egress import EgressContext, files, first_of, hls
 from edge_server.packager import Shelf
+from edge_server.plane.lookup import Media
 from edge_server.portal import PortalRequest, PortalState
 from edge_server.portal.web import DIALECT
 from edge_server.sessions.logins import Logins
 from edge_server.store import StoredFile
 from fixtures.lessons import make_counted_lesson
-from runtime.clock import FakeClock
+from runtime.clock import FakeClock, SystemClock
 from tests.views import snapshot_of
 
 FRAMES = 363
@@ -162,11 +163,13 @@ async def serving(lab: Lab, *more: web.RouteDef) -> AsyncIterator[int]:
     """Serve the lab's view, and what a test adds, on a free port."""
     logins = Logins(lambda _: None)
     ctx = EgressContext(lambda: lab.view, lab.shelf, FakeClock(datetime(2026, 11, 25, tzinfo=UTC)))
+    media = Media(find=first_of(files.find(ctx)), view=lambda: lab.view, prefixes=files.PREFIXES)
 
     def state(request: PortalRequest) -> PortalState:
         return PortalState(lab.view, logins, "127.0.0.1:8554", datetime(2026, 11, 25, tzinfo=UTC), 0.0)
 
-    port = HttpPort("127.0.0.1", 0, [*more, *files.routes(ctx), *hls.routes(ctx)], (DIALECT,), state, 1.0)
+    routes = [*more, *files.routes(ctx), *hls.routes(ctx)]
+    port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT,), state, SystemClock(), HttpSettings(grace_s=1.0))
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(port.run(ready.set))

@@ -10,14 +10,15 @@ from pathlib import Path
 from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
 from edge_server.bootstrap.failures import Known, briefly, explain
-from edge_server.bootstrap.http_port import HttpPort
+from edge_server.bootstrap.http_port import HttpPort, HttpSettings
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
-from edge_server.egress import EgressContext, files, hls
+from edge_server.egress import EgressContext, files, first_of, hls
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.packager import Shelf
+from edge_server.plane.lookup import Media
 from edge_server.portal import Dialect, PortalRequest, PortalState
 from edge_server.sessions.accounts import AccountBook
 from edge_server.sessions.logins import LoginLimits, Logins
@@ -195,10 +196,18 @@ class Edge:
         http = HttpPort(
             host=config.host,
             port=config.http_port,
+            media=Media(
+                find=first_of(files.find(ctx)),
+                view=self.view,
+                door=admission.tickets.door,
+                seen=admission.watching.seen,
+                prefixes=files.PREFIXES,
+            ),
             routes=[*files.routes(ctx), *hls.routes(ctx), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
             state=partial(self._portal_state, logins, rtsp, admission),
-            grace_s=config.grace_s,
+            clock=self.clock,
+            settings=HttpSettings(grace_s=config.grace_s),
         )
         self._http = http
         stack: list[Service] = [rtsp, http, Timekeeper(self.judged, self.clock)]

@@ -1,4 +1,4 @@
-"""The edge's HTTP port: HTTP egresses by route, every other path to the portal dialects.
+"""The edge's HTTP port: media by the plane, a few routes by aiohttp, every other path by the portal dialects.
 
 Dialects decide and do no I/O; this module reads the request and writes the reply.
 """
@@ -6,21 +6,55 @@ Dialects decide and do no I/O; this module reads the request and writes the repl
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
-import structlog
 from aiohttp import web
 
-from edge_server.egress import SERVER_BANNER
+from edge_server.egress import SERVER_BANNER, not_found
+from edge_server.plane.counts import Count, Counts
+from edge_server.plane.handover import HandedOver
+from edge_server.plane.journal import Journal
+from edge_server.plane.limits import Limits
+from edge_server.plane.listener import Listener, listen, room_for
+from edge_server.plane.lookup import Accel, Media
+from edge_server.plane.plane import Plane
+from edge_server.plane.through_aiohttp import answer
 from edge_server.portal import REQUEST_BODY_MAX_BYTES, Dialect, PortalReply, PortalRequest, PortalState
+from edge_server.sessions.tickets import Refused
+from runtime.clock import Clock
+from wire.http_request import path_of
 
-log = structlog.get_logger()
-
+SWEEP_S = 1.0
+DRAIN_LOOK_S = 0.05
 FORM_FIELDS_MAX = 200
 GONE = PortalReply(404, "没有这个页面 / no such page\n".encode(), "text/plain; charset=utf-8")
 _FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How the port is served."""
+
+    grace_s: float = 5.0
+    limits: Limits = field(default_factory=Limits)
+    access_log: Path | None = None
+    accel: Accel | None = None
+    tls: Tls | None = None
+    """Everything goes through aiohttp then, and through Python byte by byte."""
 
 
 def dialect_for(path: str, dialects: Sequence[Dialect]) -> Dialect | None:
@@ -62,41 +96,140 @@ async def read_request(request: web.Request) -> PortalRequest:
 
 @dataclass(slots=True)
 class HttpPort:
-    """A ``runtime.service.Service`` that owns the port."""
+    """A ``runtime.service.Service`` that owns the port: media by the plane, everything else by aiohttp."""
 
     host: str
     port: int
+    media: Media
     routes: Sequence[web.RouteDef]
+    """Of aiohttp: what is neither a medium nor a page."""
     dialects: Sequence[Dialect]
     state: Callable[[PortalRequest], PortalState]
     """What the dialects may read, as of now."""
-    grace_s: float
+    clock: Clock
+    settings: HttpSettings = field(default_factory=HttpSettings)
+    counts: Counts = field(default_factory=Counts)
     address: str = ""
     """Base URL, known once ready."""
-    _runner: web.AppRunner | None = field(default=None)
+    _runner: web.AppRunner | None = None
+    _listener: Listener | None = None
+    _plane: Plane | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled.
+
+        Raises:
+            OSError: the address, a certificate or the access log cannot be used.
+        """
         app = web.Application(client_max_size=REQUEST_BODY_MAX_BYTES)
         app.on_response_prepare.append(_sign)
         app.add_routes(self.routes)
-        app.router.add_route("*", "/{path:.*}", self._portal)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=self.grace_s)
+        app.router.add_route("*", "/{path:.*}", self._other)
+        limits = self.settings.limits
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            shutdown_timeout=self.settings.grace_s,
+            keepalive_timeout=limits.idle_timeout_s,
+        )
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self.host, self.port).start()
-            host, port = self._runner.addresses[0][:2]
-            self.port = int(port)
-            self.address = f"http://{host}:{port}/"
-            ready()
-            await asyncio.Event().wait()
+            if self.settings.tls is not None:
+                await self._serve_tls(self._runner, self.settings.tls, ready)
+            else:
+                await self._serve_plain(self._runner, ready)
         finally:
             await self._runner.cleanup()
 
     async def drain(self) -> None:
         """Stop accepting; running downloads finish inside the grace period."""
+        if self._listener is not None and self._plane is not None:
+            self._listener.close()
+            self._plane.begin_drain()
+            while self._plane.busy:
+                await self.clock.sleep_until(self.clock.monotonic() + DRAIN_LOOK_S)
         if self._runner is not None:
             await self._runner.shutdown()
+
+    async def _serve_tls(self, runner: web.AppRunner, tls: Tls, ready: Callable[[], None]) -> None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tls.certificate, tls.key)
+        await web.TCPSite(runner, self.host, self.port, ssl_context=context).start()
+        self._named("https", runner.addresses[0])
+        ready()
+        await asyncio.Event().wait()
+
+    async def _serve_plain(self, runner: web.AppRunner, ready: Callable[[], None]) -> None:
+        loop, settings = asyncio.get_running_loop(), self.settings
+        limits = replace(
+            settings.limits,
+            connections_max_count=room_for(settings.limits.connections_max_count, settings.limits.files_max_count),
+        )
+        listening = listen(self.host, self.port)
+        async with asyncio.TaskGroup() as group:
+            plane: Plane
+
+            def hand_over(sock: socket.socket, data: bytes, peer: str) -> None:
+                def back(returned: socket.socket, rest: bytes) -> None:
+                    plane.take(returned, peer, rest)
+
+                def protocol() -> HandedOver:
+                    server = runner.server
+                    assert server is not None
+                    return HandedOver(
+                        server,
+                        data,
+                        loop=loop,
+                        wanted=plane.wants,
+                        back=back,
+                        counts=self.counts,
+                        keepalive_timeout=limits.idle_timeout_s,
+                    )
+
+                group.create_task(_connect(loop, protocol, sock, self.counts))
+
+            journal = Journal(settings.access_log) if settings.access_log is not None else None
+            plane = Plane(
+                loop,
+                self.clock,
+                self.media,
+                hand_over,
+                limits=limits,
+                counts=self.counts,
+                journal=journal,
+                accel=settings.accel,
+            )
+            listener = Listener(loop, listening, plane, [self.counts])
+            self._plane, self._listener = plane, listener
+            try:
+                self._named("http", listening.getsockname())
+                ready()
+                while True:
+                    await self.clock.sleep_until(self.clock.monotonic() + SWEEP_S)
+                    plane.sweep()
+                    listener.sweep()
+            finally:
+                listener.close()
+                plane.close()
+
+    def _named(self, scheme: str, address: tuple[Any, ...]) -> None:
+        host, port = address[:2]
+        self.port = int(port)
+        self.address = f"{scheme}://[{host}]:{port}/" if ":" in host else f"{scheme}://{host}:{port}/"
+
+    async def _other(self, request: web.Request) -> web.StreamResponse:
+        path = path_of(request.raw_path)
+        if path is not None and request.method in ("GET", "HEAD"):
+            now_s = self.clock.monotonic()
+            allowed = self.media.door(path, now_s)
+            if isinstance(allowed, Refused):
+                return web.Response(status=allowed.status, text=allowed.words)
+            if (resource := self.media.find(allowed.path)) is not None:
+                self.media.seen(allowed.viewing, resource.length_bytes, now_s)
+                return await answer(request, resource)
+            if allowed.path.startswith(self.media.prefixes):
+                raise not_found()
+        return await self._portal(request)
 
     async def _portal(self, request: web.Request) -> web.Response:
         taken = await read_request(request)
@@ -107,6 +240,16 @@ class HttpPort:
         for name, value in reply.headers:
             response.headers.add(name, value)
         return response
+
+
+async def _connect(
+    loop: asyncio.AbstractEventLoop, protocol: Callable[[], HandedOver], sock: socket.socket, counts: Counts
+) -> None:
+    try:
+        await loop.connect_accepted_socket(protocol, sock)
+    except OSError:  # the client is gone
+        sock.close()
+        counts.row[Count.OPEN] -= 1
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:

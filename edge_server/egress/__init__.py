@@ -85,6 +85,15 @@ Find = Callable[[str], Resource | None]
 finding it needs, so that it may run on the event loop."""
 
 
+def first_of(*finds: Find) -> Find:
+    """Ask one after the other."""
+
+    def look(path: str) -> Resource | None:
+        return next((found for find in finds if (found := find(path)) is not None), None)
+
+    return look
+
+
 def etag_of(sha256: str, part: str = "") -> str:
     """Make a strong validator from the hash of the stored object and the part of it that is sent."""
     return f'"{sha256[:32]}{"-" if part else ""}{part}"'

@@ -7,7 +7,8 @@ import posixpath
 from aiohttp import web
 
 from domain.courseware import Asset, Courseware
-from edge_server.egress import REVALIDATE, EgressContext, Slice, etag_of, moment, not_found, send
+from edge_server.catalog import CatalogView
+from edge_server.egress import REVALIDATE, EgressContext, FileRange, Find, Resource, etag_of, moment, not_found
 from edge_server.store import StoredFile
 
 _LESSON_POLICY = (
@@ -17,24 +18,35 @@ _LESSON_POLICY = (
 """Pages and pictures were cleaned when they were published; a browser is told so too (an SVG is a page as well)."""
 
 
+PREFIXES = ("/media/", "/posters/", "/lessons/")
+
+
+def find(ctx: EgressContext) -> Find:
+    """Offer whole files by path."""
+
+    def look(path: str) -> Resource | None:
+        if not path.startswith(PREFIXES):
+            return None
+        _, kind, name, *rest = path.split("/", 3)
+        view = ctx.view()
+        if kind == "media" and rest and rest[0].endswith(".mp4"):
+            item = view.item(name)
+            rendition = item.rendition(rest[0].removesuffix(".mp4")) if item else None
+            stored = view.file(rendition.path) if rendition else None
+            return _whole(item, stored, "video/mp4") if item and stored else None
+        if kind == "posters" and not rest and name.endswith(".jpg"):
+            item = view.item(name.removesuffix(".jpg"))
+            return _asset(view, item, item.poster if item else None)
+        if kind == "lessons" and rest:
+            item = view.item(name)
+            return _asset(view, item, _asset_of(item, rest[0]) if item else None)
+        return None
+
+    return look
+
+
 def routes(ctx: EgressContext) -> list[web.RouteDef]:
-    """Offer the routes of this egress."""
-
-    async def progressive(request: web.Request) -> web.StreamResponse:
-        item = ctx.view().item(request.match_info["item_id"])
-        rendition = item.rendition(request.match_info["rendition"]) if item else None
-        stored = ctx.view().file(rendition.path) if rendition else None
-        if item is None or stored is None:
-            raise not_found()
-        return await send(request, _whole(item, stored, "video/mp4"))
-
-    async def poster(request: web.Request) -> web.StreamResponse:
-        item = ctx.view().item(request.match_info["item_id"])
-        return await _asset(request, item, item.poster if item else None)
-
-    async def lesson(request: web.Request) -> web.StreamResponse:
-        item = ctx.view().item(request.match_info["item_id"])
-        return await _asset(request, item, _asset_of(item, request.match_info["asset"]) if item else None)
+    """Offer what is no resource: the way to a page whose address was written without its last slash."""
 
     async def lesson_without_slash(request: web.Request) -> web.StreamResponse:
         item = ctx.view().item(request.match_info["item_id"])
@@ -42,26 +54,22 @@ def routes(ctx: EgressContext) -> list[web.RouteDef]:
             raise not_found()
         raise web.HTTPMovedPermanently(f"/lessons/{item.item_id}/")
 
-    async def _asset(request: web.Request, item: Courseware | None, asset: Asset | None) -> web.StreamResponse:
-        stored = ctx.view().file(asset.path) if asset else None
-        if item is None or asset is None or stored is None:
-            raise not_found()
-        is_page = asset is item.page
-        media_type = "text/html; charset=utf-8" if is_page else asset.media_type
-        return await send(request, _whole(item, stored, media_type, _LESSON_POLICY))
-
-    return [
-        web.get("/media/{item_id}/{rendition}.mp4", progressive),
-        web.get("/posters/{item_id}.jpg", poster),
-        web.get("/lessons/{item_id}", lesson_without_slash),
-        web.get("/lessons/{item_id}/{asset:.*}", lesson),
-    ]
+    return [web.get("/lessons/{item_id}", lesson_without_slash)]
 
 
-def _whole(item: Courseware, stored: StoredFile, media_type: str, headers: tuple[tuple[str, str], ...] = ()) -> Slice:
-    return Slice(
-        file=stored.file,
-        start=0,
+def _asset(view: CatalogView, item: Courseware | None, asset: Asset | None) -> Resource | None:
+    stored = view.file(asset.path) if asset else None
+    if item is None or asset is None or stored is None:
+        return None
+    is_page = asset is item.page
+    return _whole(item, stored, "text/html; charset=utf-8" if is_page else asset.media_type, _LESSON_POLICY)
+
+
+def _whole(
+    item: Courseware, stored: StoredFile, media_type: str, headers: tuple[tuple[str, str], ...] = ()
+) -> Resource:
+    return Resource(
+        parts=(FileRange(stored.file, 0, stored.length_bytes),) if stored.length_bytes else (),
         length_bytes=stored.length_bytes,
         etag=etag_of(stored.sha256),
         modified=moment(item.issued_at),

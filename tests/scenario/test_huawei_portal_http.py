@@ -17,11 +17,13 @@ import pytest
 from domain.courseware import CATALOGUE_PATH, Catalogue, Column, Courseware, ItemClass, MediaFamily, encode_catalogue
 from edge_server.bootstrap.http_port import HttpPort
 from edge_server.catalog import CatalogView
+from edge_server.plane.lookup import Media
 from edge_server.portal import PortalRequest, PortalState
 from edge_server.portal.huawei import DIALECT
 from edge_server.sessions.accounts import Account, AccountBook
 from edge_server.sessions.logins import Logins
 from edge_server.store import StoredFile
+from runtime.clock import SystemClock
 from tests.views import snapshot_of
 from wire import ctc
 
@@ -59,7 +61,7 @@ async def address(tmp_path: Path) -> AsyncIterator[str]:
     def state(request: PortalRequest) -> PortalState:
         return PortalState(view, logins, "127.0.0.1:8554", datetime(2026, 1, 1, tzinfo=UTC), 0.0)
 
-    port = HttpPort("127.0.0.1", 0, (), (DIALECT,), state, 1.0)
+    port = HttpPort("127.0.0.1", 0, Media(lambda path: None, lambda: view), (), (DIALECT,), state, SystemClock())
     ready = asyncio.Event()
     task = asyncio.ensure_future(port.run(ready.set))
     await asyncio.wait({task, asyncio.ensure_future(ready.wait())}, return_when=asyncio.FIRST_COMPLETED)

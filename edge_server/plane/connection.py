@@ -1,0 +1,100 @@
+"""What the plane remembers of one connection."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+import termios
+from collections import deque
+from enum import IntEnum
+
+from edge_server.plane.leases import OpenFile
+
+
+class State(IntEnum):
+    """What a connection waits for."""
+
+    ASKING = 0
+    """For the rest of a request, or for the next one."""
+    SENDING = 1
+    """For the client to take bytes."""
+    READING = 2
+    """For the disk."""
+    LEAVING = 3
+    """Everything is sent; for the client to close."""
+    CLOSED = 4
+
+
+FileStep = tuple[OpenFile, int, int]
+"""A leased file, first byte, byte after the last."""
+
+
+class Connection:
+    """One client. ``since_s`` is when it last did what its state waits for."""
+
+    __slots__ = (
+        "agent",
+        "body_bytes",
+        "counted",
+        "data",
+        "fd",
+        "file",
+        "keep",
+        "offset",
+        "peer",
+        "queued",
+        "request",
+        "rest",
+        "served",
+        "since_s",
+        "sock",
+        "state",
+        "status",
+        "steps",
+        "stop",
+        "unread",
+        "unsent_bytes",
+    )
+
+    def __init__(self, sock: socket.socket, peer: str, now_s: float) -> None:
+        """``sock`` does not block."""
+        self.sock, self.fd, self.peer = sock, sock.fileno(), peer
+        self.state: int = State.ASKING
+        self.since_s = now_s
+        self.counted = True
+        self.rest = b""
+        """Bytes that were read and not looked at: the beginning of a head, or requests behind the present one."""
+        self.unread = False
+        """More may be waiting in the kernel; it will not be told of again."""
+        self.queued = False
+        self.keep = True
+        self.served = False
+        """A request was answered."""
+        self.data: bytes | memoryview = b""
+        """To send before the file."""
+        self.file: OpenFile | None = None
+        self.offset = self.stop = 0
+        self.steps: deque[bytes | FileStep] | None = None
+        """What follows."""
+        self.status = 0
+        self.body_bytes = 0
+        self.request = self.agent = ""
+        self.unsent_bytes = -1
+
+    def took_some(self) -> bool:
+        """Tell whether the client took bytes out of the kernel's buffer since this was last asked."""
+        left: int = struct.unpack("i", fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+        before, self.unsent_bytes = self.unsent_bytes, left
+        return 0 <= left < before
+
+    def release(self) -> None:
+        """Give back the files that are not sent any more."""
+        if self.file is not None:
+            self.file.release()
+            self.file = None
+        for step in self.steps or ():
+            if not isinstance(step, bytes):
+                step[0].release()
+        self.steps = None
+        self.data = b""

@@ -1,0 +1,227 @@
+"""Finds what a target names, and remembers it while the same snapshot is active."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_server.egress import FileRange, Find, Resource
+from edge_server.plane.answers import Piece, cut, field_lines, plan
+from edge_server.plane.connection import FileStep
+from edge_server.plane.leases import Leases, OpenFile
+from edge_server.plane.limits import Limits
+from edge_server.sessions.tickets import Allowed, Refused
+from wire.http_request import path_of
+
+Door = Callable[[str, float], Allowed | Refused]
+"""Judges a decoded path at a monotonic time; what it allows names the path without its ticket. Of a path that has none
+it always says the same."""
+CHECK_S = 1.0
+"""A file that is open is looked at again so often: its name may be gone."""
+_OVERHEAD_BYTES = 1024
+
+
+def open_door(path: str, now_s: float) -> Allowed | Refused:
+    """Let everybody in."""
+    return Allowed(path)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What the plane serves."""
+
+    find: Find
+    view: Callable[[], object]
+    """Another object when what `find` says may be another."""
+    door: Door = open_door
+    seen: Callable[[int, int, float], None] = lambda viewing, length_bytes, now_s: None
+    """Hears of (viewing, bytes asked for, monotonic seconds)."""
+    prefixes: tuple[str, ...] = ()
+    """Paths that no portal answers: what is not found there is a medium that is not here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accel:
+    """A server in front sends whole stored files by itself (``X-Accel-Redirect``)."""
+
+    prefix: str
+    """URL path below which it has the folder, for internal use only."""
+    root: Path
+
+    def path(self, file: Path) -> str | None:
+        """Return what to redirect to; None for a file that it does not have."""
+        try:
+            return f"{self.prefix.rstrip('/')}/{file.relative_to(self.root).as_posix()}"
+        except ValueError:
+            return None
+
+
+class Found:
+    """A resource ready to be sent."""
+
+    __slots__ = (
+        "check_s",
+        "files",
+        "held_bytes",
+        "judged_each_time",
+        "length_bytes",
+        "path",
+        "pieces",
+        "range_fields",
+        "resource",
+        "whole",
+    )
+
+    def __init__(self, path: str, resource: Resource, files: dict[Path, OpenFile]) -> None:
+        """Write what every answer has in common; ``files`` are open.
+
+        Raises:
+            ValueError: a field of it cannot be written.
+        """
+        self.path, self.resource, self.files = path, resource, files
+        self.length_bytes = resource.length_bytes
+        fields = plan("GET", resource, {}).fields
+        self.whole = field_lines(fields)
+        """Field lines of 200."""
+        self.range_fields = field_lines((name, value) for name, value in fields if name != "Content-Length")
+        """Field lines of 206, without those that tell the range."""
+        self.pieces = self.steps(resource.parts)
+        self.check_s = 0.0
+        self.judged_each_time = False
+        """There is a ticket in the path, which will not be good for ever."""
+        self.held_bytes = _OVERHEAD_BYTES + sum(len(part) for part in resource.parts if isinstance(part, bytes))
+
+    def steps(self, pieces: Iterable[Piece]) -> tuple[bytes | FileStep, ...]:
+        """Name the open files of pieces."""
+        return tuple(
+            piece
+            if isinstance(piece, bytes)
+            else (self.files[piece.file], piece.offset_bytes, piece.offset_bytes + piece.length_bytes)
+            for piece in pieces
+        )
+
+    def cut(self, start: int, stop: int) -> tuple[bytes | FileStep, ...]:
+        """Name what bytes [start, stop) are."""
+        if len(self.pieces) == 1 and not isinstance(self.pieces[0], bytes):
+            opened, offset, _ = self.pieces[0]
+            return ((opened, offset + start, offset + stop),)
+        return self.steps(cut(self.resource.parts, start, stop))
+
+    def usable(self, now_s: float) -> bool:
+        """Tell whether the files are still open and, once in a while, still what they were."""
+        for opened in self.files.values():
+            if not opened.users:
+                return False
+        if now_s >= self.check_s:
+            self.check_s = now_s + CHECK_S
+            return not any(opened.gone() for opened in self.files.values())
+        return True
+
+
+class Lookup:
+    """The memory of what was found. Bounded by count and by bytes; the longest unused is forgotten first."""
+
+    def __init__(self, media: Media, leases: Leases, limits: Limits) -> None:
+        """Begin with nothing."""
+        self._media, self._leases, self._limits = media, leases, limits
+        self._known: OrderedDict[bytes, Found] = OrderedDict()
+        self._held_bytes = 0
+        self._view: object = None
+        self._looked = False
+
+    def __len__(self) -> int:
+        """Count what is remembered."""
+        return len(self._known)
+
+    def new_turn(self) -> None:
+        """Look at the snapshot again at the next request: requests of one turn came before whatever happens next."""
+        self._looked = False
+
+    def find(self, target: bytes, now_s: float) -> tuple[Found, int] | None:
+        """Return what to send and to which viewing; None when somebody else must answer (and knows the words)."""
+        if not self._looked:
+            view = self._media.view()
+            if view is not self._view:
+                self.clear()
+                self._view = view
+            self._looked = True
+        found = self._known.get(target)
+        path = found.path if found is not None else path_of(target)
+        if path is None:
+            return None
+        inner, viewing = path, 0
+        if found is None or found.judged_each_time:
+            allowed = self._media.door(path, now_s)
+            if isinstance(allowed, Refused):
+                return None
+            inner, viewing = allowed.path, allowed.viewing
+        if found is None or not found.usable(now_s):
+            found = self._remember(target, path, inner, now_s)
+            if found is None:
+                return None
+        else:
+            self._known.move_to_end(target)
+        return found, viewing
+
+    def clear(self) -> None:
+        """Forget everything; what is being sent stays open until it is sent."""
+        self._known.clear()
+        self._held_bytes = 0
+        self._leases.clear()
+
+    def _remember(self, target: bytes, path: str, inner: str, now_s: float) -> Found | None:
+        before = self._known.pop(target, None)
+        if before is not None:
+            self._held_bytes -= before.held_bytes
+        resource = self._media.find(inner)
+        files = self._opened(resource) if resource is not None else None
+        if resource is None or files is None:
+            return None
+        found = Found(path, resource, files)
+        found.check_s = now_s + CHECK_S
+        found.judged_each_time = path != inner
+        self._known[target] = found
+        self._held_bytes += found.held_bytes
+        while len(self._known) > self._limits.found_max_count or (
+            self._held_bytes > self._limits.found_max_bytes and len(self._known) > 1
+        ):
+            _, gone = self._known.popitem(last=False)
+            self._held_bytes -= gone.held_bytes
+        return found
+
+    def _opened(self, resource: Resource) -> dict[Path, OpenFile] | None:
+        """Return the files of a resource; None unless every one is there with all the bytes that are promised."""
+        files: dict[Path, OpenFile] = {}
+        for part in resource.parts:
+            if isinstance(part, FileRange):
+                opened = files.get(part.file)
+                if opened is None:
+                    try:
+                        opened = files[part.file] = self._leases.lease(part.file)
+                    except OSError:
+                        return None
+                    opened.release()  # the leases keep it open for the next to come
+                if not opened.users or opened.size_bytes < part.offset_bytes + part.length_bytes:
+                    return None
+        return files
+
+
+def by_accel(found: Found, accel: Accel) -> bytes | None:
+    """Write the field lines that let the server in front send a file that is stored as it is; None for other things."""
+    resource = found.resource
+    if len(resource.parts) != 1 or isinstance(resource.parts[0], bytes):
+        return None
+    part = resource.parts[0]
+    path = accel.path(part.file)
+    if path is None or part.offset_bytes or part.length_bytes != found.files[part.file].size_bytes:
+        return None
+    fields = (
+        ("X-Accel-Redirect", path),
+        ("Content-Type", resource.media_type),
+        ("Cache-Control", resource.cache_control),
+        *resource.headers,
+        ("Content-Length", "0"),
+    )
+    return field_lines(fields)

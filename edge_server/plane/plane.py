@@ -1,0 +1,333 @@
+"""The epoll set: takes requests, answers media, hands everything else over."""
+
+from __future__ import annotations
+
+import select
+import socket
+from asyncio import AbstractEventLoop
+from collections import deque
+from collections.abc import Callable
+
+from edge_server.plane.answers import field_lines, length_of, plan, range_fields, simple_range, status_line
+from edge_server.plane.connection import Connection, State
+from edge_server.plane.counts import Count, Counts
+from edge_server.plane.journal import Journal
+from edge_server.plane.leases import Leases
+from edge_server.plane.limits import (
+    EVENTS_MAX_COUNT,
+    FIELDS_KNOWN_MAX_BYTES,
+    FIELDS_KNOWN_MAX_COUNT,
+    RECV_MAX_BYTES,
+    TURN_MAX_BYTES,
+    Limits,
+)
+from edge_server.plane.lookup import Accel, Found, Lookup, Media, by_accel
+from edge_server.plane.pages import Pages
+from edge_server.plane.sending import Sending
+from runtime.clock import Clock
+from wire.http_request import HEAD_MAX_BYTES, RequestFields, keeps, read_fields, read_line
+
+HandOver = Callable[[socket.socket, bytes, str], None]
+"""Takes a connection, the bytes read from it, and the peer's address."""
+_IN, _OUT, _BROKEN = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
+_KEEP, _KEEP_10, _CLOSE = b"\r\n", b"Connection: keep-alive\r\n\r\n", b"Connection: close\r\n\r\n"
+_OK, _PARTIAL = status_line(200), status_line(206)
+_WORDS = {
+    400: "请求有误 / bad request\n",
+    408: "请求太慢 / the request took too long\n",
+    414: "地址太长 / the address is too long\n",
+    431: "请求头太长 / the head of the request is too long\n",
+    503: "服务器忙，请稍后再试 / busy; try again soon\n",
+}
+RETRY_AFTER_S = 5
+
+
+class Plane(Sending):
+    """Connections of one port in one process."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        clock: Clock,
+        media: Media,
+        hand_over: HandOver,
+        *,
+        limits: Limits | None = None,
+        counts: Counts | None = None,
+        journal: Journal | None = None,
+        accel: Accel | None = None,
+        pages: Pages | None = None,
+    ) -> None:
+        """Make the set and let the loop listen to it."""
+        super().__init__(
+            loop, clock, limits=limits or Limits(), counts=counts or Counts(), journal=journal, pages=pages
+        )
+        self.leases = Leases(self.limits.files_max_count)
+        self.lookup = Lookup(media, self.leases, self.limits)
+        self.draining = False
+        self._media, self._hand_over, self._accel = media, hand_over, accel
+        self._known_fields: dict[bytes, RequestFields] = {}
+
+    def take(self, sock: socket.socket, peer: str, data: bytes = b"") -> None:
+        """Own a connection from now on; it was counted as open already. ``data`` was read from it."""
+        self._tick()
+        connection = self._add(sock, peer)
+        connection.rest = data
+        connection.served = bool(data)
+        if data:
+            self._put(connection)
+            self._wake()
+
+    def refuse(self, sock: socket.socket, peer: str) -> None:
+        """Say that there is no room."""
+        self._row[Count.REFUSED] += 1
+        if self._leaving >= self.limits.lingering_max_count:
+            sock.close()
+            return
+        self._tick()
+        connection = self._add(sock, peer)
+        connection.counted = False
+        self._turn_away(connection, 503)
+
+    def run(self) -> None:
+        """Work for one turn of the event loop."""
+        if self._closed:
+            return
+        self._scheduled = False
+        self._tick()
+        self.lookup.new_turn()
+        self._left_bytes = TURN_MAX_BYTES
+        queued, self._queue = self._queue, deque()
+        connections = self._connections
+        for fd, event in self._set.poll(0, EVENTS_MAX_COUNT):
+            connection = connections.get(fd)
+            if connection is None:
+                continue
+            state = connection.state
+            if state == State.ASKING:
+                if not connection.queued and event & (_IN | _BROKEN):
+                    self._read(connection)
+                elif event & _IN:
+                    connection.unread = True
+            elif state == State.LEAVING:
+                self._discard(connection)
+            else:
+                if event & _IN:
+                    connection.unread = True
+                if event & _BROKEN:
+                    self._gone(connection)
+                elif state == State.SENDING and event & _OUT and not connection.queued:
+                    self._push(connection)
+        for connection in queued:
+            connection.queued = False
+            if connection.state == State.SENDING:
+                self._push(connection)
+            elif connection.state == State.ASKING:
+                self._resume(connection)
+        if self._queue:
+            self._wake()
+        if self._journal is not None:
+            self._journal.flush()
+
+    def sweep(self) -> None:
+        """End connections that are silent for too long; call it about once a second."""
+        self._tick()
+        now_s, limits = self._now_s, self.limits
+        for connection in list(self._connections.values()):
+            silent_s = now_s - connection.since_s
+            if connection.state == State.ASKING:
+                if connection.rest or not connection.served:
+                    if silent_s >= limits.head_timeout_s:
+                        self._row[Count.TIMED_OUT] += 1
+                        if connection.rest:
+                            self._turn_away(connection, 408)
+                        else:
+                            self._close(connection)
+                elif silent_s >= limits.idle_timeout_s:
+                    self._row[Count.TIMED_OUT] += 1
+                    self._close(connection)
+            elif connection.state == State.SENDING:
+                if connection.took_some():
+                    connection.since_s = now_s
+                elif silent_s >= limits.stuck_timeout_s:
+                    self._row[Count.TIMED_OUT] += 1
+                    self._abort(connection)
+            elif connection.state == State.LEAVING and silent_s >= limits.linger_timeout_s:
+                self._close(connection)
+
+    def wants(self, data: bytes) -> bool:
+        """Tell whether the request at the start of ``data`` is one for this plane."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or self.draining:
+            return False
+        line_end = data.find(b"\r\n")
+        asked, fields = read_line(data[:line_end]), read_fields(data[line_end:end])
+        if asked is None or fields is None or asked[0] not in ("GET", "HEAD"):
+            return False
+        if fields.odd or fields.length_bytes or fields.hosts != 1:
+            return False
+        self._tick()
+        self.lookup.new_turn()
+        return self._find(asked[1]) is not None
+
+    def begin_drain(self) -> None:
+        """Take no new request: what is being sent is finished, every other connection ends."""
+        self.draining = True
+        for connection in list(self._connections.values()):
+            connection.keep = False
+            if connection.state == State.ASKING:
+                self._close(connection)
+
+    def close(self) -> None:
+        """End everything."""
+        self._closed = True
+        self._loop.remove_reader(self._set.fileno())
+        for connection in list(self._connections.values()):
+            self._close(connection)
+        self._pages.close()
+        self.lookup.clear()
+        self._set.close()
+        if self._journal is not None:
+            self._journal.close()
+
+    # Requests
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(RECV_MAX_BYTES)
+        except BlockingIOError:
+            connection.unread = False
+            return
+        except OSError:
+            self._close(connection)
+            return
+        if not data:
+            self._close(connection)
+            return
+        connection.unread = len(data) == RECV_MAX_BYTES
+        if connection.rest:
+            data = connection.rest + data
+            connection.rest = b""
+            self._request(connection, data, False)
+        else:
+            self._request(connection, data, True)
+
+    def _resume(self, connection: Connection) -> None:
+        """Go on after an answer, or with what came with a connection."""
+        if connection.rest:
+            data, connection.rest = connection.rest, b""
+            self._request(connection, data, True)
+        elif connection.unread:
+            self._read(connection)
+
+    def _request(self, connection: Connection, data: bytes, fresh: bool) -> None:
+        """Answer the request at the start of ``data``; ``fresh``: its first byte was not seen before."""
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or end > HEAD_MAX_BYTES:
+            self._partial(connection, data, fresh)
+            return
+        line_end = data.find(b"\r\n")
+        lines, line = data[line_end:end], data[:line_end]
+        fields = self._known_fields.get(lines)
+        if fields is None:
+            fields = self._learn(lines)
+        if line[:5] == b"GET /" and line[-9:] == b" HTTP/1.1":
+            method, target, minor = "GET", line[4:-9], 1
+        else:
+            asked = read_line(line)
+            if asked is None:
+                self._give_away(connection, data)
+                return
+            method, target, minor = asked
+        if fields is None:
+            self._give_away(connection, data)
+            return
+        if fields.hosts != 1 and (minor or fields.hosts):
+            self._turn_away(connection, 400)
+            return
+        found = None
+        if (method == "GET" or method == "HEAD") and not fields.odd and not fields.length_bytes:
+            found = self._find(target)
+        if found is None:
+            self._give_away(connection, data)
+            return
+        connection.rest = data[end + 4 :]
+        connection.keep = keeps(fields, minor) and not self.draining
+        if self._journal is not None:
+            connection.request, connection.agent = line.decode("latin-1"), fields.agent
+        resource, viewing = found
+        ending = _CLOSE if not connection.keep else _KEEP if minor else _KEEP_10
+        asked_bytes = self._answer(connection, resource, method, fields, ending)
+        if viewing:
+            self._media.seen(viewing, asked_bytes, self._now_s)
+        self._push(connection)
+
+    def _answer(self, connection: Connection, found: Found, method: str, fields: RequestFields, ending: bytes) -> int:
+        """Begin to answer; return the length of what was asked for."""
+        whole = found.length_bytes
+        if self._accel is not None and (sent := by_accel(found, self._accel)) is not None:
+            self._begin(connection, 200, _OK + self._date + sent + ending, ())
+            return whole
+        if method == "GET":
+            if not fields.conditions:
+                self._begin(connection, 200, _OK + self._date + found.whole + ending, found.pieces)
+                return whole
+            if fields.first_last is not None and (part := simple_range(fields.first_last, whole)) is not None:
+                start, stop = part
+                head = _PARTIAL + self._date + found.range_fields + range_fields(start, stop, whole) + ending
+                self._begin(connection, 206, head, found.cut(start, stop))
+                return stop - start
+        made = plan(method, found.resource, fields.conditions)
+        head = status_line(made.status) + self._date + field_lines(made.fields) + ending
+        self._begin(connection, made.status, head, found.steps(made.body))
+        return sum(map(length_of, made.body))
+
+    def _find(self, target: bytes) -> tuple[Found, int] | None:
+        try:
+            return self.lookup.find(target, self._now_s)
+        except Exception:  # whatever it is: aiohttp asks again, and tells
+            return None
+
+    def _learn(self, lines: bytes) -> RequestFields | None:
+        fields = read_fields(lines)
+        if fields is not None and len(lines) <= FIELDS_KNOWN_MAX_BYTES:
+            if len(self._known_fields) >= FIELDS_KNOWN_MAX_COUNT:
+                self._known_fields.clear()
+            self._known_fields[lines] = fields
+        return fields
+
+    def _partial(self, connection: Connection, data: bytes, fresh: bool) -> None:
+        """Wait for the rest of a head, unless it will never be one."""
+        stripped = data
+        while stripped.startswith(b"\r\n"):  # allowed before a request line (RFC 9112 §2.2)
+            stripped = stripped[2:]
+        if len(stripped) > HEAD_MAX_BYTES:
+            self._turn_away(connection, 431 if b"\r\n" in stripped[:HEAD_MAX_BYTES] else 414)
+        elif stripped and (not 65 <= stripped[0] <= 90 or b"\n\n" in stripped or b"\n\r\n" in stripped[:-3]):
+            self._give_away(connection, data)
+        else:
+            if fresh:
+                connection.since_s = self._now_s
+            connection.rest = data
+            if connection.unread:
+                self._put(connection)
+
+    def _give_away(self, connection: Connection, data: bytes) -> None:
+        """Let aiohttp have the connection and what was read from it."""
+        self._set.unregister(connection.fd)
+        del self._connections[connection.fd]
+        connection.state = State.CLOSED
+        connection.release()
+        self._row[Count.HANDED_OVER] += 1
+        self._hand_over(connection.sock, data, connection.peer)
+
+    def _turn_away(self, connection: Connection, status: int) -> None:
+        """Say in a few words why there is no answer, and close."""
+        body = _WORDS[status].encode()
+        fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
+        if status == 503:
+            fields.append(("Retry-After", str(RETRY_AFTER_S)))
+        connection.rest = b""
+        connection.keep = False
+        self._begin(connection, status, status_line(status) + self._date + field_lines(fields) + _CLOSE, (body,))
+        self._push(connection)

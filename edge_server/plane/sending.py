@@ -1,0 +1,265 @@
+"""Sends answers and looks after connections: what a connection does next is decided here, what it is told elsewhere."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+from asyncio import AbstractEventLoop
+from collections import deque
+from datetime import UTC
+
+from edge_server.egress import SERVER_BANNER
+from edge_server.plane.connection import Connection, FileStep, State
+from edge_server.plane.counts import Count, Counts
+from edge_server.plane.journal import Journal
+from edge_server.plane.leases import PIECE_BITS, OpenFile
+from edge_server.plane.limits import RECV_MAX_BYTES, SEND_MAX_BYTES, Limits
+from edge_server.plane.pages import Pages
+from runtime.clock import Clock
+from wire.http_range import http_date
+
+_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_MORE = socket.MSG_MORE
+_REQUESTS, _BODY_BYTES, _OPEN = int(Count.REQUESTS), int(Count.BODY_BYTES), int(Count.OPEN)
+
+
+class Sending:
+    """The connections of one epoll set. All of it runs in the event loop's thread."""
+
+    def __init__(
+        self,
+        loop: AbstractEventLoop,
+        clock: Clock,
+        *,
+        limits: Limits,
+        counts: Counts,
+        journal: Journal | None,
+        pages: Pages | None,
+    ) -> None:
+        """Make the set and let the loop listen to it."""
+        self.limits, self.counts = limits, counts
+        self._loop, self._clock, self._journal = loop, clock, journal
+        self._pages = pages or Pages(loop.call_soon_threadsafe, readers_max_count=limits.readers_max_count)
+        self._connections: dict[int, Connection] = {}
+        self._queue: deque[Connection] = deque()
+        self._scheduled = self._closed = False
+        self._row = counts.row
+        self._leaving = self._left_bytes = 0
+        self._now_s = clock.monotonic()
+        self._date, self._date_until_s = b"", self._now_s
+        self._set = select.epoll()
+        loop.add_reader(self._set.fileno(), self.run)
+
+    def __len__(self) -> int:
+        """Count the connections in the set."""
+        return len(self._connections)
+
+    @property
+    def busy(self) -> int:
+        """Count the connections that are being answered."""
+        return sum(each.state in (State.SENDING, State.READING) for each in self._connections.values())
+
+    def run(self) -> None:
+        """Work for one turn of the event loop."""
+        raise NotImplementedError
+
+    def _add(self, sock: socket.socket, peer: str) -> Connection:
+        connection = Connection(sock, peer, self._now_s)
+        self._connections[connection.fd] = connection
+        self._set.register(connection.fd, _EVENTS)
+        return connection
+
+    def _begin(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:
+        connection.state = State.SENDING
+        connection.since_s = self._now_s
+        connection.status = status
+        connection.body_bytes = 0
+        if pieces:
+            first = pieces[0]
+            if isinstance(first, bytes):
+                head += first
+                connection.body_bytes = len(first)
+                self._row[_BODY_BYTES] += len(first)
+            else:
+                connection.file, connection.offset, connection.stop = first
+                connection.file.users += 1
+            if len(pieces) > 1:
+                for piece in pieces[1:]:
+                    if not isinstance(piece, bytes):
+                        piece[0].users += 1
+                connection.steps = deque(pieces[1:])
+        connection.data = head
+
+    def _push(self, connection: Connection) -> None:
+        """Send until the client takes no more, or others have waited long enough."""
+        fd, row = connection.fd, self._row
+        while True:
+            opened = connection.file
+            if connection.data:
+                data = connection.data
+                more = opened is not None or connection.steps is not None
+                try:
+                    count = connection.sock.send(data, _MORE if more else 0)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    self._gone(connection)
+                    return
+                connection.since_s = self._now_s
+                self._left_bytes -= count
+                if count < len(data):
+                    connection.data = memoryview(data)[count:]
+                    return
+                connection.data = b""
+            if opened is not None:
+                if self._left_bytes <= 0:
+                    self._put(connection)
+                    return
+                offset, stop = connection.offset, connection.stop
+                length = stop - offset
+                if length > SEND_MAX_BYTES:
+                    length = SEND_MAX_BYTES
+                warm, now_s = opened.warm, self._now_s
+                if (
+                    warm.get(offset >> PIECE_BITS, 0.0) <= now_s
+                    or warm.get((offset + length - 1) >> PIECE_BITS, 0.0) <= now_s
+                ) and (piece := self._pages.ready(opened, offset, length, now_s)) >= 0:
+                    self._wait_for_disk(connection, opened, piece)
+                    return
+                try:
+                    count = os.sendfile(fd, opened.fd, offset, length)
+                except BlockingIOError:
+                    return
+                except OSError:
+                    self._gone(connection)
+                    return
+                if not count:  # the file is shorter than it was: the length that was promised cannot be kept
+                    self._abort(connection)
+                    return
+                connection.since_s = now_s
+                self._left_bytes -= count
+                row[_BODY_BYTES] += count
+                connection.body_bytes += count
+                offset += count
+                if offset < stop:
+                    connection.offset = offset
+                    if count == length:
+                        self._put(connection)
+                    return
+                opened.release()
+                connection.file = None
+            if connection.steps is None:
+                self._finish(connection)
+                return
+            step = connection.steps.popleft()
+            if not connection.steps:
+                connection.steps = None
+            if isinstance(step, bytes):
+                connection.data = step
+                row[_BODY_BYTES] += len(step)
+                connection.body_bytes += len(step)
+            else:
+                connection.file, connection.offset, connection.stop = step
+
+    def _wait_for_disk(self, connection: Connection, opened: OpenFile, piece: int) -> None:
+        connection.state = State.READING
+        self._row[Count.COLD_READS] += 1
+
+        def arrived() -> None:
+            if connection.state == State.READING:
+                connection.state = State.SENDING
+                self._put(connection)
+                self._wake()
+
+        self._pages.read(opened, piece, self._now_s, arrived)
+
+    def _finish(self, connection: Connection) -> None:
+        self._row[_REQUESTS] += 1
+        self.counts.status(connection.status)
+        if self._journal is not None:
+            self._note(connection)
+        connection.served = True
+        connection.since_s = self._now_s
+        if not connection.keep:
+            self._leave(connection)
+            return
+        connection.state = State.ASKING
+        if connection.rest or connection.unread:
+            self._put(connection)
+
+    def _note(self, connection: Connection) -> None:
+        assert self._journal is not None
+        self._journal.note(
+            connection.peer,
+            connection.request,
+            connection.status,
+            connection.body_bytes,
+            connection.agent,
+            self._clock.utc(),
+        )
+
+    def _leave(self, connection: Connection) -> None:
+        """Close so that the client can read everything first (RFC 9112 §9.6)."""
+        connection.state = State.LEAVING
+        self._leaving += 1
+        connection.rest = b""
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(connection)
+            return
+        self._discard(connection)
+
+    def _discard(self, connection: Connection) -> None:
+        try:
+            for _ in range(4):
+                if not connection.sock.recv(RECV_MAX_BYTES):
+                    self._close(connection)
+                    return
+        except BlockingIOError:
+            return
+        except OSError:
+            self._close(connection)
+            return
+        self._close(connection)  # one who goes on talking is not listening
+
+    def _gone(self, connection: Connection) -> None:
+        self._row[Count.GONE] += 1
+        if self._journal is not None and connection.request:
+            self._note(connection)
+        self._close(connection)
+
+    def _abort(self, connection: Connection) -> None:
+        """Close at once, without what the kernel still holds."""
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self._gone(connection)
+
+    def _close(self, connection: Connection) -> None:
+        if connection.state == State.CLOSED:
+            return
+        self._leaving -= connection.state == State.LEAVING
+        connection.state = State.CLOSED
+        del self._connections[connection.fd]
+        connection.release()
+        connection.sock.close()
+        if connection.counted:
+            self._row[_OPEN] -= 1
+
+    def _put(self, connection: Connection) -> None:
+        if not connection.queued:
+            connection.queued = True
+            self._queue.append(connection)
+
+    def _wake(self) -> None:
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self.run)
+
+    def _tick(self) -> None:
+        """Look at the clock; one look counts for a turn."""
+        self._now_s = self._clock.monotonic()
+        if self._now_s >= self._date_until_s:
+            now = self._clock.utc().astimezone(UTC)
+            self._date = f"Server: {SERVER_BANNER}\r\nDate: {http_date(now)}\r\n".encode()
+            self._date_until_s = self._now_s + 1.0 - now.microsecond / 1e6

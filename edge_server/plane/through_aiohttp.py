@@ -1,0 +1,73 @@
+"""The same resources through aiohttp: over TLS, and for requests that the plane does not read."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+
+from aiohttp import web
+
+from edge_server.egress import FileRange, Resource, not_found, request_fields
+from edge_server.plane.answers import plan
+
+
+async def answer(request: web.Request, resource: Resource) -> web.StreamResponse:
+    """Answer a GET or HEAD. Files stay open until the last byte, so that no clean-up can cut a download.
+
+    Raises:
+        web.HTTPNotFound: a file is gone, or shorter than promised.
+        OSError: a file cannot be read to its end; the connection is cut, since the length was promised.
+    """
+    made = plan(request.method, resource, request_fields(request))
+    with ExitStack() as opened:
+        files = {each.file: _open(each, opened) for each in _ranges(resource)}
+        response = web.StreamResponse(status=made.status)
+        response.headers.update(made.fields)
+        await response.prepare(request)
+        transport = request.transport
+        if transport is None or not made.body:
+            return response
+        for piece in made.body:
+            if isinstance(piece, bytes):
+                await response.write(piece)
+            elif not await _send(transport, files[piece.file], piece.offset_bytes, piece.length_bytes):
+                return response
+        await response.write_eof()
+        return response
+
+
+def _ranges(resource: Resource) -> Iterator[FileRange]:
+    return (part for part in resource.parts if isinstance(part, FileRange))
+
+
+def _open(part: FileRange, opened: ExitStack) -> BinaryIO:
+    try:
+        file = opened.enter_context(part.file.open("rb"))
+        size_bytes = file.seek(0, 2)
+    except OSError as error:
+        raise not_found() from error
+    if size_bytes < part.offset_bytes + part.length_bytes:
+        raise not_found()
+    return file
+
+
+async def _send(transport: asyncio.Transport, source: BinaryIO, offset_bytes: int, length_bytes: int) -> bool:
+    """Send one run of bytes; False when the client left or the port is being closed, which nobody needs to hear of."""
+    if transport.is_closing():
+        return False
+    try:
+        sent = await asyncio.get_running_loop().sendfile(transport, source, offset_bytes, length_bytes)
+    except OSError as error:
+        gone = transport.is_closing() or isinstance(error, ConnectionError)
+        transport.abort()
+        if gone:
+            return False
+        raise
+    if sent != length_bytes:
+        transport.abort()
+        raise OSError(errno.EIO, f"the file ended after {sent} of {length_bytes} bytes", str(Path(source.name)))
+    return True
