@@ -23,6 +23,7 @@ from domain.courseware import (
     ItemClass,
     MediaFamily,
     Rendition,
+    Subtitle,
     encode_catalogue,
 )
 from edge_server.bootstrap.http_port import HttpPort, HttpSettings
@@ -44,6 +45,7 @@ VIDEO, PAGE = "10000001", "10000002"
 ISSUED = "2026-11-24T04:05:06Z"
 SIZES = {"R40": (320, 180), "R12": (256, 144)}
 PAGE_HTML = '<!doctype html><meta charset="utf-8"><title>春耕</title><img src="img/水渠.png">'.encode()
+VTT = "WEBVTT\n\n00:00:01.000 --> 00:00:02.500\n先断电\n".encode()
 PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(40)
 
 
@@ -103,6 +105,11 @@ def asset(path: str, data: bytes, media_type: str) -> Asset:
     return Asset(path=path, sha256=hashlib.sha256(data).hexdigest(), length_bytes=len(data), media_type=media_type)
 
 
+def subtitle(language: str, label: str, data: bytes) -> Subtitle:
+    path, sha256 = f"courseware/{VIDEO}/subtitle.{language}.vtt", hashlib.sha256(data).hexdigest()
+    return Subtitle(language=language, label=label, path=path, sha256=sha256, length_bytes=len(data))
+
+
 def build(root: Path) -> Lab:
     """Make the lessons and package them, as a sync does."""
     objects: dict[str, bytes] = {}
@@ -113,6 +120,7 @@ def build(root: Path) -> Lab:
     page, base = f"courseware/{PAGE}/page/index.html", f"courseware/{PAGE}/page"
     objects |= {
         f"courseware/{VIDEO}/poster.jpg": poster,
+        f"courseware/{VIDEO}/subtitle.zh.vtt": VTT,
         page: PAGE_HTML,
         f"{base}/img/水渠.png": picture,
         f"{base}/plan.svg": drawing,
@@ -132,6 +140,7 @@ def build(root: Path) -> Lab:
             for name in SIZES
         ),
         poster=asset(f"courseware/{VIDEO}/poster.jpg", poster, "image/jpeg"),
+        subtitles=(subtitle("zh", "中文", VTT),),
     )
     text = Courseware(
         item_id=PAGE,

@@ -1,4 +1,4 @@
-"""Whole files over HTTP: progressive MP4, posters, and the pages of picture-text lessons with their images."""
+"""Whole files over HTTP: progressive MP4, posters, subtitles, and pages of picture-text lessons with their images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _LESSON_POLICY = (
 """Pages and pictures were cleaned when they were published; a browser is told so too (an SVG is a page as well)."""
 
 
-PREFIXES = ("/media/", "/posters/", "/lessons/")
+_ANYWHERE = (("Access-Control-Allow-Origin", "*"),)
+PREFIXES = ("/media/", "/posters/", "/subtitles/", "/lessons/")
 
 
 def find(ctx: EgressContext) -> Find:
@@ -37,6 +38,11 @@ def find(ctx: EgressContext) -> Find:
         if kind == "posters" and not rest and name.endswith(".jpg"):
             item = view.item(name.removesuffix(".jpg"))
             return _asset(view, item, item.poster if item else None)
+        if kind == "subtitles" and rest and rest[0].endswith(".vtt"):
+            item = view.item(name)
+            words = item.subtitle(rest[0].removesuffix(".vtt")) if item else None
+            stored = view.file(words.path) if words else None
+            return _whole(item, stored, "text/vtt; charset=utf-8", _ANYWHERE) if item and stored else None
         if kind == "lessons" and rest:
             item = view.item(name)
             return _asset(view, item, _asset_of(item, rest[0]) if item else None)

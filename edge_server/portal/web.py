@@ -71,7 +71,9 @@ class WebDialect:
         names = [name for name in RENDITION_FOR_NEW if item.rendition(name) is not None]
         sources = [f"{prefix}/media/{item.item_id}/{name}.mp4" for name in names]
         return PortalReply(
-            200, self._render("watch.html", item=item, sources=sources, poster=_poster(item)), headers=_PAGE
+            200,
+            self._render("watch.html", item=item, sources=sources, poster=_poster(item), subtitles=_subtitles(item)),
+            headers=_PAGE,
         )
 
     def _play(self, path: str, state: PortalState) -> PortalReply:
@@ -142,7 +144,7 @@ def _entry(item: Courseware, before: str) -> dict[str, Any]:
         "hls_fmp4": f"{before}/hls/{item.item_id}/fmp4/master.m3u8",
         "hls_ts": f"{before}/hls/{item.item_id}/ts/master.m3u8",
     }
-    return {**entry, "play": play}
+    return {**entry, "play": play, "subtitles": _subtitles(item)}
 
 
 def _card(item: Courseware) -> dict[str, Any]:
@@ -157,6 +159,13 @@ def _length(duration_s: float) -> str:
     minutes, seconds = divmod(round(duration_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+def _subtitles(item: Courseware) -> list[dict[str, str]]:
+    return [
+        {"language": each.language, "label": each.label, "url": f"/subtitles/{item.item_id}/{each.language}.vtt"}
+        for each in item.subtitles
+    ]
 
 
 def _poster(item: Courseware) -> str | None:

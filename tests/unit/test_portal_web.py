@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from domain.courseware import Catalogue, Column, Courseware, ItemClass, MediaFamily
+from domain.courseware import Catalogue, Column, Courseware, ItemClass, MediaFamily, Subtitle
 from edge_server.catalog import EMPTY, CatalogView
 from edge_server.portal import Dialect, PortalReply, PortalRequest, PortalState
 from edge_server.portal.web import DIALECT
@@ -29,6 +29,8 @@ def lesson(item_id: str, column_id: str, title: str = "课", **fields: object) -
 
 
 R40, R12 = (rendition(name, b"x", (1280, 720), ("avc1.640028", "mp4a.40.2")) for name in ("R40", "R12"))
+ZH = Subtitle(language="zh", label="中文 <i>", path="zh.vtt", sha256="0" * 64, length_bytes=9)
+POSTER = asset("p.jpg", b"p", "image/jpeg")
 CATALOGUE = Catalogue(
     columns=(
         Column(column_id="2", title="乙 <b>", order=2),
@@ -36,7 +38,15 @@ CATALOGUE = Catalogue(
         Column(column_id="3", title="空", order=3),
     ),
     courseware=(
-        lesson(VIDEO, "1", NASTY, renditions=(R12, R40), poster=asset("p.jpg", b"p", "image/jpeg"), summary="<i>简介"),
+        lesson(
+            VIDEO,
+            "1",
+            NASTY,
+            renditions=(R12, R40),
+            poster=asset("p.jpg", b"p", "image/jpeg"),
+            subtitles=(ZH,),
+            summary="<i>简介",
+        ),
         lesson(PAGE, "2", family=MediaFamily.PICTURE_TEXT, duration_s=0.0, page=asset("i.html", b"h", "text/html")),
         lesson("3", "2", renditions=(R12,), duration_s=3723.0),
     ),
@@ -59,7 +69,7 @@ def ask(
 class Page(HTMLParser):
     """What a browser would see: tags with their attributes, words, and whether every tag is closed."""
 
-    VOID = frozenset({"meta", "link", "img", "source", "br"})
+    VOID = frozenset({"meta", "link", "img", "source", "track", "br"})
 
     def __init__(self, reply: PortalReply) -> None:
         super().__init__()
@@ -116,6 +126,7 @@ def test_the_catalogue(view: CatalogView) -> None:
             "hls_fmp4": f"/hls/{VIDEO}/fmp4/master.m3u8",
             "hls_ts": f"/hls/{VIDEO}/ts/master.m3u8",
         },
+        "subtitles": [{"language": "zh", "label": "中文 <i>", "url": f"/subtitles/{VIDEO}/zh.vtt"}],
     }
     page, small = read["columns"][1]["items"]
     assert page["page"] == f"/lessons/{PAGE}/" and "play" not in page and page["poster"] is None
@@ -249,3 +260,9 @@ def test_a_full_house_says_so_in_both_languages(view: CatalogView) -> None:
         assert reply.status == 503
         assert "请稍后再试" in reply.body.decode()
         assert "try again" in reply.body.decode()
+
+
+def test_the_player_offers_the_subtitles(view: CatalogView) -> None:
+    (track,) = Page(ask(view, f"/watch/{VIDEO}")).all("track")
+    assert track["src"] == f"/subtitles/{VIDEO}/zh.vtt"
+    assert (track["kind"], track["srclang"], track["label"]) == ("subtitles", "zh", "中文 <i>")
