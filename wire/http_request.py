@@ -18,7 +18,8 @@ FIELDS_MAX_COUNT = 100
 PATH_MAX_CHARS = 2048
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])")
+_LINE = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])")
+_OTHER_VERSION = re.compile(_TOKEN + rb" [\x21-\x7e\x80-\xff]+ HTTP/(?!1\.)[0-9]\.[0-9]")
 _SEEN = rb"[\x21-\x7e\x80-\xff]"
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:" + _SEEN + rb"(?:[ \t]*" + _SEEN + rb")*)?)[ \t]*")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[0-9A-Za-z._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
@@ -53,6 +54,11 @@ class RequestFields:
     def plain(self) -> bool:
         """Tell whether a GET with these fields asks for the whole, whatever it is."""
         return not self.conditions
+
+
+def is_other_version(line: bytes) -> bool:
+    """Tell whether this is a request line of another version of HTTP."""
+    return _OTHER_VERSION.fullmatch(line) is not None
 
 
 def read_line(line: bytes) -> tuple[str, bytes, int] | None:

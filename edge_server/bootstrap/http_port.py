@@ -23,6 +23,7 @@ from edge_server.plane.journal import Journal
 from edge_server.plane.limits import Limits
 from edge_server.plane.listener import Listener, listen, room_for
 from edge_server.plane.lookup import Accel, Media
+from edge_server.plane.pages import Pages
 from edge_server.plane.plane import Plane
 from edge_server.plane.through_aiohttp import answer
 from edge_server.portal import REQUEST_BODY_MAX_BYTES, Dialect, PortalReply, PortalRequest, PortalState
@@ -109,6 +110,8 @@ class HttpPort:
     clock: Clock
     settings: HttpSettings = field(default_factory=HttpSettings)
     counts: Counts = field(default_factory=Counts)
+    pages: Pages | None = None
+    """What knows the disk; made here unless somebody else does."""
     address: str = ""
     """Base URL, known once ready."""
     _runner: web.AppRunner | None = None
@@ -198,6 +201,7 @@ class HttpPort:
                 counts=self.counts,
                 journal=journal,
                 accel=settings.accel,
+                pages=self.pages,
             )
             listener = Listener(loop, listening, plane, [self.counts])
             self._plane, self._listener = plane, listener

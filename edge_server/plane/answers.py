@@ -19,6 +19,7 @@ REASONS = {
     416: "Range Not Satisfiable",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
 }
 Piece = bytes | FileRange
 

@@ -40,6 +40,7 @@ class Connection:
         "data",
         "fd",
         "file",
+        "half_closed",
         "keep",
         "offset",
         "peer",
@@ -67,6 +68,8 @@ class Connection:
         """Bytes that were read and not looked at: the beginning of a head, or requests behind the present one."""
         self.unread = False
         """More may be waiting in the kernel; it will not be told of again."""
+        self.half_closed = False
+        """The client will say no more; what it asked for it may still want."""
         self.queued = False
         self.keep = True
         self.served = False

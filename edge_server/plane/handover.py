@@ -51,6 +51,8 @@ class HandedOver(web.RequestHandler):
         """Begin with the bytes that came along."""
         super().connection_made(transport)
         first, self._first = self._first, b""
+        if message_bytes(first) is None:
+            self._for_good = True  # no head that anybody could wait for
         self.data_received(first)
 
     def connection_lost(self, exc: BaseException | None) -> None:

@@ -25,11 +25,12 @@ from edge_server.plane.lookup import Accel, Found, Lookup, Media, by_accel
 from edge_server.plane.pages import Pages
 from edge_server.plane.sending import Sending
 from runtime.clock import Clock
-from wire.http_request import HEAD_MAX_BYTES, RequestFields, keeps, read_fields, read_line
+from wire.http_request import HEAD_MAX_BYTES, RequestFields, is_other_version, keeps, read_fields, read_line
 
 HandOver = Callable[[socket.socket, bytes, str], None]
 """Takes a connection, the bytes read from it, and the peer's address."""
 _IN, _OUT, _BROKEN = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
+_HALF = select.EPOLLRDHUP
 _KEEP, _KEEP_10, _CLOSE = b"\r\n", b"Connection: keep-alive\r\n\r\n", b"Connection: close\r\n\r\n"
 _OK, _PARTIAL = status_line(200), status_line(206)
 _WORDS = {
@@ -37,6 +38,7 @@ _WORDS = {
     408: "请求太慢 / the request took too long\n",
     414: "地址太长 / the address is too long\n",
     431: "请求头太长 / the head of the request is too long\n",
+    505: "只支持 HTTP/1.1 / HTTP/1.1 only\n",
     503: "服务器忙，请稍后再试 / busy; try again soon\n",
 }
 RETRY_AFTER_S = 5
@@ -104,6 +106,8 @@ class Plane(Sending):
             if connection is None:
                 continue
             state = connection.state
+            if event & _HALF:
+                connection.half_closed = True
             if state == State.ASKING:
                 if not connection.queued and event & (_IN | _BROKEN):
                     self._read(connection)
@@ -204,7 +208,7 @@ class Plane(Sending):
         if not data:
             self._close(connection)
             return
-        connection.unread = len(data) == RECV_MAX_BYTES
+        connection.unread = len(data) == RECV_MAX_BYTES or connection.half_closed
         if connection.rest:
             data = connection.rest + data
             connection.rest = b""
@@ -214,10 +218,10 @@ class Plane(Sending):
 
     def _resume(self, connection: Connection) -> None:
         """Go on after an answer, or with what came with a connection."""
-        if connection.rest:
+        if b"\r\n\r\n" in connection.rest:
             data, connection.rest = connection.rest, b""
             self._request(connection, data, True)
-        elif connection.unread:
+        else:
             self._read(connection)
 
     def _request(self, connection: Connection, data: bytes, fresh: bool) -> None:
@@ -225,6 +229,9 @@ class Plane(Sending):
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > HEAD_MAX_BYTES:
             self._partial(connection, data, fresh)
+            return
+        if data.startswith(b"\r\n"):  # allowed before a request line (RFC 9112 §2.2)
+            self._request(connection, data.lstrip(b"\r\n"), fresh)
             return
         line_end = data.find(b"\r\n")
         lines, line = data[line_end:end], data[:line_end]
@@ -236,11 +243,11 @@ class Plane(Sending):
         else:
             asked = read_line(line)
             if asked is None:
-                self._give_away(connection, data)
+                self._turn_away(connection, 505 if is_other_version(line) else 400)
                 return
             method, target, minor = asked
         if fields is None:
-            self._give_away(connection, data)
+            self._turn_away(connection, 400)
             return
         if fields.hosts != 1 and (minor or fields.hosts):
             self._turn_away(connection, 400)

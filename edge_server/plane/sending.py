@@ -40,7 +40,9 @@ class Sending:
         """Make the set and let the loop listen to it."""
         self.limits, self.counts = limits, counts
         self._loop, self._clock, self._journal = loop, clock, journal
-        self._pages = pages or Pages(loop.call_soon_threadsafe, readers_max_count=limits.readers_max_count)
+        if pages is None:
+            pages = Pages(loop.call_soon_threadsafe, readers_max_count=limits.readers_max_count)
+        self._pages = pages
         self._connections: dict[int, Connection] = {}
         self._queue: deque[Connection] = deque()
         self._scheduled = self._closed = False
@@ -185,7 +187,7 @@ class Sending:
             self._leave(connection)
             return
         connection.state = State.ASKING
-        if connection.rest or connection.unread:
+        if connection.rest or connection.unread or connection.half_closed:
             self._put(connection)
 
     def _note(self, connection: Connection) -> None:
