@@ -1,4 +1,4 @@
-# Words: demo test check fix bench bench-sync docs strangers clean
+# Words: demo test check fix bench bench-sync bench-serve docs strangers clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CODE := central_platform edge_server stb_emulator sync media wire domain runtime fixtures
 ALL := $(CODE) tests benchmarks scripts
 
-.PHONY: demo test check fix bench bench-sync docs strangers clean
+.PHONY: demo test check fix bench bench-sync bench-serve docs strangers clean
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +17,7 @@ help:
 	@echo "make fix     let ruff mend what it can"
 	@echo "make bench   measure against peers in the same run"
 	@echo "make bench-sync  bring libraries up to date: ours, rsync, zsync, casync in the same run (25 minutes)"
+	@echo "make bench-serve  the whole edge under load: against nginx, gst-rtsp-server, PyAV, aiortc (BENCH_ARGS=--quick: 12 minutes)"
 	@echo "make docs    regenerate the command reference and check every link"
 
 $(STAMP): pyproject.toml constraints.txt scripts/venv.sh
@@ -46,6 +47,10 @@ bench: $(STAMP) strangers
 bench-sync: $(STAMP)
 	@scripts/strangers.sh bench
 	@$(BIN)/python -m benchmarks.sync $(BENCH_ARGS)
+
+bench-serve: $(STAMP)
+	@scripts/strangers.sh bench
+	@$(BIN)/python -m benchmarks.serve $(BENCH_ARGS)
 
 docs: $(STAMP)
 	@$(BIN)/python scripts/docs.py

@@ -7,7 +7,7 @@ packages=(
   gstreamer1.0-libav gstreamer1.0-plugins-ugly gir1.2-gst-rtsp-server-1.0 python3-gi nginx-light openssl
   strace e2fsprogs iproute2 chromium
 )
-[ "${1:-}" = bench ] && packages+=(rsync zsync casync curl)
+[ "${1:-}" = bench ] && packages+=(rsync zsync casync curl wrk)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
