@@ -38,6 +38,9 @@ class EdgeConfig:
     media_access: str = setting("open", "`open`: HTTP media for all; `ticket`: only by links that pages give out.")
     ticket_life_s: float = setting(43200.0, "Seconds that such a link is good for, measured without the wall clock.")
     http_max_viewings: int = setting(1000, "Viewings over HTTP at the same time; counted with `media_access` `ticket`.")
+    whep_max_viewers: int = setting(
+        100, "Viewers by WebRTC (WHEP) at the same time; more are refused with 503; 0: none."
+    )
     session_timeout_s: float = setting(180.0, "Seconds without a sign of life after which an RTSP session ends.")
     login_max_sessions: int = setting(10000, "Portal logins remembered at the same time.")
     rtsp_banner: str = setting("EdgeServer", "Text of the RTSP Server header; boxes choose their dialect by it.")

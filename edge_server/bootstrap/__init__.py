@@ -184,12 +184,15 @@ class Edge:
         Raises:
             runtime.settings.ConfigError: a setting makes no sense; better now than at the first sync, by night.
         """
+        from edge_server.egress.whep import WhepService  # costs 60 ms that no other command needs
+
         check_settings(self.config)
         config = self.config
         ctx = EgressContext(self.view, self._shelf, self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=Rules(config.rtsp_banner))
         admission = make_admission(config, self.root, self.clock)
+        whep = WhepService(ctx, max_viewers=config.whep_max_viewers)
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
         shared = self.lan.relay
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
@@ -203,14 +206,14 @@ class Edge:
                 seen=admission.watching.seen,
                 prefixes=files.PREFIXES,
             ),
-            routes=[*files.routes(ctx), *hls.routes(ctx), *(relay.routes(shared) if shared else ())],
+            routes=[*files.routes(ctx), *hls.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
             state=partial(self._portal_state, logins, rtsp, admission),
             clock=self.clock,
             settings=HttpSettings(grace_s=config.grace_s),
         )
         self._http = http
-        stack: list[Service] = [rtsp, http, Timekeeper(self.judged, self.clock)]
+        stack: list[Service] = [rtsp, whep, http, Timekeeper(self.judged, self.clock)]
         if config.lan_find:
             stack.append(self.lan.discovery)
         wake: Callable[[], None] = _nobody

@@ -1,0 +1,7 @@
+"""WHEP: a lesson in a browser by WebRTC, sent as it is stored; no picture is decoded or encoded here."""
+
+from __future__ import annotations
+
+from edge_server.egress.whep.service import WhepService
+
+__all__ = ["WhepService"]

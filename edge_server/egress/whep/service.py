@@ -1,0 +1,260 @@
+"""WHEP over HTTP (draft-ietf-wish-whep, RFC 9725): POST an offer, get an answer; DELETE ends."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+
+from edge_server.egress import EgressContext
+from edge_server.egress.whep.chunks import Chunks
+from edge_server.egress.whep.inside import NoConnection, Peer
+from edge_server.egress.whep.lane import Track
+from edge_server.egress.whep.lesson import Lesson, open_lesson
+from edge_server.egress.whep.negotiate import Refused, Side, Wanted, read_offer, write_answer
+from edge_server.egress.whep.outgoing import Numbers, Outgoing
+from edge_server.egress.whep.pacing import Pacing
+from edge_server.egress.whep.session import Session
+from edge_server.egress.whep.viewer import Viewer
+from edge_server.sessions.viewing import Full, Viewings
+from edge_server.store import StoredFile
+from media import MediaError
+from wire.sdp import SDP_MAX_BYTES
+
+OFFER_TYPE = "application/sdp"
+RENDITIONS = ("R40", "R12")
+"""Tried in this order when the viewer does not say."""
+LESSONS_MAX_COUNT = 64
+"""Timetables in memory; that of an hour takes 3 MB."""
+_ANYWHERE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Location, Accept-Post"}
+_PREFLIGHT = {
+    **_ANYWHERE,
+    "Access-Control-Allow-Methods": "POST, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization",
+    "Accept-Post": OFFER_TYPE,
+}
+
+log = structlog.get_logger()
+
+
+class WhepService:
+    """A ``runtime.service.Service``; its routes answer once it is ready."""
+
+    def __init__(self, ctx: EgressContext, *, max_viewers: int, draw: Callable[[int], int] = secrets.randbits) -> None:
+        """Prepare.
+
+        Args:
+            ctx: catalogue view, packaged files, clock.
+            max_viewers: more are refused with 503.
+            draw: random integer of so many bits.
+        """
+        self.counters: Counter[str] = Counter()
+        self.viewings = Viewings(max_count=max_viewers, timeout_s=math.inf)
+        self.chunks: Chunks | None = None
+        self._ctx, self._draw = ctx, draw
+        self._sessions: dict[str, tuple[str, Session]] = {}
+        self._lessons: OrderedDict[str, Lesson] = OrderedDict()
+        self._group: asyncio.TaskGroup | None = None
+        self._pacing = Pacing(ctx.clock)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Offer the routes of this egress."""
+        return [
+            web.post("/whep/{item_id}", self._post),
+            web.options("/whep/{item_id}", _preflight),
+            web.delete("/whep/{item_id}/{session_id}", self._delete),
+            web.options("/whep/{item_id}/{session_id}", _preflight),
+            web.route("*", "/whep/{item_id}", _not_allowed("POST, OPTIONS")),
+            web.route("*", "/whep/{item_id}/{session_id}", _not_allowed("DELETE, OPTIONS")),
+        ]
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pacing.run())
+            self._group, self.chunks = group, Chunks(group)
+            try:
+                ready()
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
+
+    async def drain(self) -> None:
+        """Take nobody more, tell all viewers that it is over, and wait until they were told."""
+        self._group = None
+        for _, session in tuple(self._sessions.values()):
+            session.end()
+        clock = self._ctx.clock
+        while self._sessions:
+            await clock.sleep_until(clock.monotonic() + 0.02)
+
+    def __len__(self) -> int:
+        """Count the viewers, connected or connecting."""
+        return len(self._sessions)
+
+    async def _post(self, request: web.Request) -> web.Response:
+        try:
+            return await self._admit(request)
+        except Refused as refused:
+            headers = {"Retry-After": "10"} if refused.status == 503 else {}
+            return _words(refused.status, refused.words, headers)
+
+    async def _admit(self, request: web.Request) -> web.Response:
+        item_id = request.match_info["item_id"]
+        raw = await _offer(request)
+        begin_s = _begin(request.query.get("start", "0"))
+        lesson = await self._best(self._find(item_id, request.query.get("rendition")))
+        wanted = read_offer(raw, profile_level_id=lesson.config.profile_level_id, has_sound=False)
+        transport = request.transport
+        local = transport.get_extra_info("sockname") if transport is not None else None
+        if self._group is None or self.chunks is None or local is None:
+            raise Refused(503, "服务正在停止 / the server is stopping")
+        if begin_s >= lesson.duration_s:
+            raise Refused(400, f"课件只有 {lesson.duration_s:.0f} 秒 / the lesson lasts {lesson.duration_s:.0f} s")
+        session_id = secrets.token_urlsafe(18)
+        now_s = self._ctx.clock.monotonic()
+        try:
+            self.viewings.admit(
+                session_id, box=request.remote or "", item_id=item_id, transport="H264/SAVPF", now_s=now_s
+            )
+        except Full as error:
+            raise Refused(503, "观看人数已满，请稍后再试 / too many viewers, try again later") from error
+        try:
+            answer, session = await self._open(str(local[0]), lesson, wanted, self.chunks, begin_s)
+        except BaseException:
+            self.viewings.end(session_id)
+            raise
+        self._sessions[session_id] = item_id, session
+        self._group.create_task(self._serve(session_id, session))
+        # Relative, so that a path in front of ours (a ticket, a proxy) stays in front (RFC 3986 §5.3).
+        headers = {"Location": f"{item_id}/{session_id}", **_ANYWHERE}
+        return web.Response(status=201, body=answer, content_type=OFFER_TYPE, headers=headers)
+
+    async def _open(
+        self, host: str, lesson: Lesson, wanted: Wanted, chunks: Chunks, begin_s: float
+    ) -> tuple[bytes, Session]:
+        """Open a port, and write the answer that names it."""
+        session: Session
+        try:
+            peer = Peer(host, lambda data: session.feedback(data), lambda: session.end())
+            mine, candidate = await peer.gather(active=wanted.theirs.active is not True)
+        except (NoConnection, ValueError) as error:
+            raise Refused(503, f"本机地址不能用于 WebRTC / no WebRTC at this address: {error}") from error
+        stream = secrets.token_hex(8)
+        video = Outgoing(wanted.video, self._numbers(), stream)
+        tracks: list[tuple[Track, Outgoing]] = [(lesson, video)]
+        viewer = Viewer(
+            tracks,
+            chunks.take,
+            begin_s=begin_s,
+            wake=self._pacing.wake,
+            failed=lambda error: session.failed(error),
+        )
+        session = Session(peer, wanted.theirs, viewer, self._ctx.clock, self.counters)
+        side = Side(
+            mine=mine,
+            candidate=candidate.to_sdp(),
+            host=candidate.host,
+            port=candidate.port,
+            stream=stream,
+            video_ssrcs=(video.numbers.ssrc, video.numbers.again_ssrc),
+            sound_ssrc=0,
+        )
+        return write_answer(wanted, side), session
+
+    async def _serve(self, session_id: str, session: Session) -> None:
+        try:
+            await session.run(self._pacing)
+        except Exception:
+            # The outermost edge of one viewer: a fault of ours must not end the others.
+            self.counters["viewers failed"] += 1
+            log.exception("whep viewer failed", session=session_id)
+        finally:
+            self._sessions.pop(session_id, None)
+            self.viewings.end(session_id)
+
+    async def _delete(self, request: web.Request) -> web.Response:
+        item_id, session = self._sessions.get(request.match_info["session_id"], ("", None))
+        if session is None or item_id != request.match_info["item_id"]:
+            return _words(404, "没有这个观看会话，可能已结束 / no such session; it may have ended")
+        session.end()
+        return web.Response(status=200, headers=_ANYWHERE)
+
+    def _find(self, item_id: str, name: str | None) -> list[StoredFile]:
+        """Find the renditions that may be sent, best first."""
+        view = self._ctx.view()
+        item = view.item(item_id)
+        names = RENDITIONS if name is None else (name,)
+        found = [rendition for each in names if item is not None and (rendition := item.rendition(each)) is not None]
+        stored = [file for each in found if (file := view.file(each.path)) is not None]
+        if not stored:
+            raise Refused(404, "没有这个课件，可能已下架 / no such lesson; it may have been withdrawn")
+        return stored
+
+    async def _best(self, renditions: list[StoredFile]) -> Lesson:
+        """Open the first rendition that browsers can show."""
+        trouble: MediaError | None = None
+        for stored in renditions:
+            try:
+                return await self._lesson(stored)
+            except MediaError as error:
+                trouble = error
+            except OSError as error:
+                raise Refused(404, "没有这个课件，可能已下架 / no such lesson; it may have been withdrawn") from error
+        raise Refused(406, f"浏览器不能这样看这个课件 / browsers cannot show this lesson: {trouble}")
+
+    async def _lesson(self, stored: StoredFile) -> Lesson:
+        lesson = self._lessons.get(stored.sha256)
+        if lesson is None:
+            lesson = await asyncio.to_thread(open_lesson, stored.file, stored.sha256)
+            self._lessons[stored.sha256] = lesson
+            while len(self._lessons) > LESSONS_MAX_COUNT:
+                self._lessons.popitem(last=False)
+        self._lessons.move_to_end(stored.sha256)
+        return lesson
+
+    def _numbers(self) -> Numbers:
+        draw = self._draw
+        return Numbers(draw(32), draw(32), draw(15), draw(15), draw(32))
+
+
+async def _offer(request: web.Request) -> bytes:
+    if request.content_type != OFFER_TYPE:
+        raise Refused(415, f"请用 Content-Type: {OFFER_TYPE} / send the offer as {OFFER_TYPE}")
+    raw = b""
+    while len(raw) <= SDP_MAX_BYTES and not request.content.at_eof():
+        raw += await request.content.read(SDP_MAX_BYTES + 1 - len(raw))
+    if len(raw) > SDP_MAX_BYTES:
+        raise Refused(413, f"SDP 太大 / an offer has at most {SDP_MAX_BYTES} bytes")
+    return raw
+
+
+def _begin(text: str) -> float:
+    try:
+        begin_s = float(text)
+    except ValueError:
+        begin_s = -1.0
+    if not 0 <= begin_s < math.inf:
+        raise Refused(400, "start 应是不小于 0 的秒数 / start is seconds, 0 or more")
+    return begin_s
+
+
+async def _preflight(_: web.Request) -> web.Response:
+    return web.Response(status=204, headers=_PREFLIGHT)
+
+
+def _not_allowed(allowed: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        words = "不支持这个方法；没有 trickle ICE / not supported here; there is no trickle ICE"
+        return _words(405, words, {"Allow": allowed})
+
+    return answer
+
+
+def _words(status: int, words: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=words + "\n", headers={**_ANYWHERE, **(headers or {})})
