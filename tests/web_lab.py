@@ -28,7 +28,7 @@ from domain.courseware import (
 )
 from edge_server.bootstrap.http_port import HttpPort, HttpSettings
 from edge_server.catalog import CatalogView
-from edge_server.egress import EgressContext, files, first_of, hls
+from edge_server.egress import EgressContext, dash, files, first_of, hls
 from edge_server.packager import Shelf
 from edge_server.plane.lookup import Media
 from edge_server.portal import PortalRequest, PortalState
@@ -172,12 +172,19 @@ async def serving(lab: Lab, *more: web.RouteDef) -> AsyncIterator[int]:
     """Serve the lab's view, and what a test adds, on a free port."""
     logins = Logins(lambda _: None)
     ctx = EgressContext(lambda: lab.view, lab.shelf, FakeClock(datetime(2026, 11, 25, tzinfo=UTC)))
-    media = Media(find=first_of(files.find(ctx)), view=lambda: lab.view, prefixes=files.PREFIXES)
+    media = Media(
+        find=first_of(hls.find(ctx), dash.find(ctx), files.find(ctx)),
+        view=lambda: lab.view,
+        prefixes=(*files.PREFIXES, hls.PREFIX, dash.PREFIX),
+    )
 
     def state(request: PortalRequest) -> PortalState:
         return PortalState(lab.view, logins, "127.0.0.1:8554", datetime(2026, 11, 25, tzinfo=UTC), 0.0)
 
-    routes = [*more, *files.routes(ctx), *hls.routes(ctx)]
+    routes = [
+        *more,
+        *files.routes(ctx),
+    ]
     port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT,), state, SystemClock(), HttpSettings(grace_s=1.0))
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as group:

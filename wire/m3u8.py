@@ -1,4 +1,4 @@
-"""HLS playlists (RFC 8216): written strictly, read with deviations reported. No I/O.
+"""HLS playlists (RFC 8216), read with deviations reported; `wire.m3u8_write` writes them. No I/O.
 
 Only what on-demand lessons need is modelled; unknown tags are skipped, as §6.3.1 asks of clients. Known tags that
 would change what is played (keys, a second initialization section) are reported as deviations.
@@ -14,8 +14,7 @@ from dataclasses import dataclass
 PLAYLIST_MAX_CHARS = 4 * 1024 * 1024
 SEGMENTS_MAX_COUNT = 50_000
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"\r\n]*"|[^",\s][^",]*)(?:,|$)')
-_BLANK = " \t"
-_UNREADABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ufeff]")
+BLANK = " \t"
 
 
 class PlaylistError(ValueError):
@@ -62,6 +61,8 @@ class MediaPlaylist:
     independent: bool = True
     map_uri: str | None = None
     map_range: ByteRange | None = None
+    pictures_only: bool = False
+    """Each segment is one I-frame, for fast winding (§4.3.3.6)."""
     deviations: tuple[Deviation, ...] = ()
 
     @property
@@ -81,6 +82,20 @@ class Variant:
     codecs: str | None = None
     resolution: tuple[int, int] | None = None
     frame_rate: float | None = None
+    subtitles: str | None = None
+    """Group of the subtitles that go with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subtitles:
+    """The words in one language (§4.3.4.1, TYPE=SUBTITLES)."""
+
+    uri: str
+    group: str
+    name: str
+    """What people choose it by."""
+    language: str | None = None
+    default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,52 +105,10 @@ class MasterPlaylist:
     variants: tuple[Variant, ...]
     version: int = 3
     independent: bool = True
+    pictures: tuple[Variant, ...] = ()
+    """Playlists of I-frames (§4.3.4.3)."""
+    subtitles: tuple[Subtitles, ...] = ()
     deviations: tuple[Deviation, ...] = ()
-
-
-def write_media(playlist: MediaPlaylist) -> str:
-    """Write a media playlist.
-
-    Raises:
-        PlaylistError: a URI, title or duration that no reader would read back, or a segment over the target duration.
-    """
-    lines = ["#EXTM3U", f"#EXT-X-VERSION:{playlist.version}", f"#EXT-X-TARGETDURATION:{playlist.target_duration_s}"]
-    lines.append(f"#EXT-X-MEDIA-SEQUENCE:{playlist.media_sequence}")
-    lines += ["#EXT-X-PLAYLIST-TYPE:VOD"] * playlist.vod + ["#EXT-X-INDEPENDENT-SEGMENTS"] * playlist.independent
-    if playlist.map_uri is not None:
-        part = f',BYTERANGE="{_range_text(playlist.map_range)}"' if playlist.map_range else ""
-        lines.append(f"#EXT-X-MAP:URI={_quoted(playlist.map_uri)}{part}")
-    for segment in playlist.segments:
-        lines += ["#EXT-X-DISCONTINUITY"] * segment.discontinuity
-        if not 0 <= _nearest(segment.duration_s) <= playlist.target_duration_s:
-            raise PlaylistError(f"{segment.uri[:80]}: {segment.duration_s} s, target {playlist.target_duration_s} s")
-        lines.append(f"#EXTINF:{segment.duration_s:.6f},{_line(segment.title)}")
-        if segment.byte_range is not None:
-            lines.append(f"#EXT-X-BYTERANGE:{_range_text(segment.byte_range)}")
-        lines.append(_uri(segment.uri))
-    lines += ["#EXT-X-ENDLIST"] * playlist.ended
-    return "\n".join(lines) + "\n"
-
-
-def write_master(playlist: MasterPlaylist) -> str:
-    """Write a master playlist.
-
-    Raises:
-        PlaylistError: a URI or CODECS that no reader would read back.
-    """
-    lines = ["#EXTM3U", f"#EXT-X-VERSION:{playlist.version}"] + ["#EXT-X-INDEPENDENT-SEGMENTS"] * playlist.independent
-    for variant in playlist.variants:
-        attributes = [f"BANDWIDTH={variant.bandwidth_bps}"]
-        if variant.average_bandwidth_bps is not None:
-            attributes.append(f"AVERAGE-BANDWIDTH={variant.average_bandwidth_bps}")
-        if variant.codecs is not None:
-            attributes.append(f"CODECS={_quoted(variant.codecs)}")
-        if variant.resolution is not None:
-            attributes.append(f"RESOLUTION={variant.resolution[0]}x{variant.resolution[1]}")
-        if variant.frame_rate is not None:
-            attributes.append(f"FRAME-RATE={variant.frame_rate:.3f}")
-        lines += ["#EXT-X-STREAM-INF:" + ",".join(attributes), _uri(variant.uri)]
-    return "\n".join(lines) + "\n"
 
 
 def parse(text: str) -> MediaPlaylist | MasterPlaylist:
@@ -151,7 +124,7 @@ def parse(text: str) -> MediaPlaylist | MasterPlaylist:
         found.append(Deviation("byte-order-mark", "first line"))
         text = text[1:]
     raw = [line.removesuffix("\r") for line in text.split("\n")]
-    lines = [line if line.startswith("#EXTINF:") else line.strip(_BLANK) for line in raw]
+    lines = [line if line.startswith("#EXTINF:") else line.strip(BLANK) for line in raw]
     found += [Deviation("blanks", line[:80]) for line, kept in zip(raw, lines, strict=True) if line != kept]
     if not lines or lines[0] != "#EXTM3U":
         raise PlaylistError("the first line is not #EXTM3U")
@@ -163,6 +136,8 @@ def parse(text: str) -> MediaPlaylist | MasterPlaylist:
 
 def _parse_master(lines: list[str], found: list[Deviation]) -> MasterPlaylist:
     variants: list[Variant] = []
+    pictures: list[Variant] = []
+    subtitles: list[Subtitles] = []
     pending: dict[str, str] | None = None
     version, independent = 1, False
     for line in lines:
@@ -171,6 +146,15 @@ def _parse_master(lines: list[str], found: list[Deviation]) -> MasterPlaylist:
             if pending is not None:
                 found.append(Deviation("variant-without-uri", line[:80]))
             pending = _fields(value, tag, found)
+        elif tag == "#EXT-X-I-FRAME-STREAM-INF":
+            fields = _fields(value, tag, found)
+            pictures.append(_variant(fields.get("URI", ""), fields, found))
+        elif tag == "#EXT-X-MEDIA":
+            fields = _fields(value, tag, found)
+            if fields.get("TYPE") == "SUBTITLES":
+                uri, group, name = (fields.get(each, "") for each in ("URI", "GROUP-ID", "NAME"))
+                default = fields.get("DEFAULT") == "YES"
+                subtitles.append(Subtitles(uri, group, name, fields.get("LANGUAGE"), default))
         elif tag == "#EXT-X-VERSION":
             version = _whole(value, tag)
         elif tag == "#EXT-X-INDEPENDENT-SEGMENTS":
@@ -182,7 +166,7 @@ def _parse_master(lines: list[str], found: list[Deviation]) -> MasterPlaylist:
             pending = None
     if pending is not None:
         found.append(Deviation("variant-without-uri", "end of playlist"))
-    return MasterPlaylist(tuple(variants), version, independent, tuple(found))
+    return MasterPlaylist(tuple(variants), version, independent, tuple(pictures), tuple(subtitles), tuple(found))
 
 
 def _variant(uri: str, fields: dict[str, str], found: list[Deviation]) -> Variant:
@@ -198,6 +182,7 @@ def _variant(uri: str, fields: dict[str, str], found: list[Deviation]) -> Varian
         codecs=fields.get("CODECS"),
         resolution=(_whole(width, "RESOLUTION"), _whole(height, "RESOLUTION")) if size else None,
         frame_rate=_decimal(rate, "FRAME-RATE") if rate else None,
+        subtitles=fields.get("SUBTITLES"),
     )
 
 
@@ -216,7 +201,7 @@ class _MediaReader:
         self.segments: list[Segment] = []
         self.target: int | None = None
         self.version, self.sequence = 1, 0
-        self.vod = self.ended = self.independent = False
+        self.vod = self.ended = self.independent = self.pictures_only = False
         self.map_uri: str | None = None
         self.map_range: ByteRange | None = None
         self._keyed = False
@@ -247,6 +232,8 @@ class _MediaReader:
             self.ended = True
         elif tag == "#EXT-X-INDEPENDENT-SEGMENTS":
             self.independent = True
+        elif tag == "#EXT-X-I-FRAMES-ONLY":
+            self.pictures_only = True
         elif tag == "#EXT-X-MAP":
             self._map(value)
         elif tag == "#EXT-X-KEY" and not self._keyed:
@@ -272,7 +259,7 @@ class _MediaReader:
             raise PlaylistError(f"a URI without #EXTINF: {uri[:80]}")
         if len(self.segments) >= SEGMENTS_MAX_COUNT:
             raise PlaylistError(f"more than {SEGMENTS_MAX_COUNT} segments")
-        if self.target is not None and _nearest(self._duration) > self.target:
+        if self.target is not None and nearest(self._duration) > self.target:
             self.found.append(Deviation("longer-than-target", uri[:80]))
         part = self._range(self._range_text, uri) if self._range_text else None
         self.segments.append(Segment(uri, self._duration, part, self._title, self._discontinuity))
@@ -302,6 +289,7 @@ class _MediaReader:
             independent=self.independent,
             map_uri=self.map_uri,
             map_range=self.map_range,
+            pictures_only=self.pictures_only,
             deviations=tuple(self.found),
         )
 
@@ -320,34 +308,9 @@ def _fields(text: str, tag: str, found: list[Deviation]) -> dict[str, str]:
     return dict(pairs)
 
 
-def _line(text: str) -> str:
-    """Return the text if it can stand in one line."""
-    if _UNREADABLE.search(text):
-        raise PlaylistError(f"control characters cannot be written: {text[:80]!r}")
-    return text
-
-
-def _uri(text: str) -> str:
-    """Return the URI if a line of its own can hold it."""
-    if not text or text.startswith("#") or text != text.strip(_BLANK):
-        raise PlaylistError(f"not a URI that a playlist can hold: {text[:80]!r}")
-    return _line(text)
-
-
-def _quoted(text: str) -> str:
-    """Write a quoted-string (§4.2)."""
-    if '"' in text or not text:
-        raise PlaylistError(f"a quoted string cannot hold {text[:80]!r}")
-    return f'"{_line(text)}"'
-
-
-def _nearest(duration_s: float) -> int:
+def nearest(duration_s: float) -> int:
     """Round as §4.3.3.1 does when it compares a duration with the target: to the nearest whole second."""
     return math.floor(duration_s + 0.5)
-
-
-def _range_text(part: ByteRange) -> str:
-    return f"{part.length_bytes}@{part.offset_bytes}"
 
 
 def _whole(text: str, where: str) -> int:

@@ -15,7 +15,7 @@ from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
-from edge_server.egress import EgressContext, files, first_of, hls
+from edge_server.egress import EgressContext, dash, files, first_of, hls
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.packager import Shelf
 from edge_server.plane.lookup import Media
@@ -43,8 +43,8 @@ from sync.trust import Road
 
 TRUST_ANCHOR = Path("trust") / "anchor.root.json"
 """Where ``edge-server init`` puts the central platform's first root metadata."""
-DISK_BYTES_PER_BYTE = 3.2
-"""An MP4 with its derived transport stream and fragmented MP4 (docs/adr/0001)."""
+DISK_BYTES_PER_BYTE = 2.2
+"""An MP4 with its derived transport stream and indexes (docs/adr/0010)."""
 
 __all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_settings", "explain"]
 
@@ -200,13 +200,13 @@ class Edge:
             host=config.host,
             port=config.http_port,
             media=Media(
-                find=first_of(files.find(ctx)),
+                find=first_of(hls.find(ctx), dash.find(ctx), files.find(ctx)),
                 view=self.view,
                 door=admission.tickets.door,
                 seen=admission.watching.seen,
-                prefixes=files.PREFIXES,
+                prefixes=(*files.PREFIXES, hls.PREFIX, dash.PREFIX),
             ),
-            routes=[*files.routes(ctx), *hls.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
+            routes=[*files.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
             state=partial(self._portal_state, logins, rtsp, admission),
             clock=self.clock,

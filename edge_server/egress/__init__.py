@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +78,11 @@ class Resource:
     media_type: str
     cache_control: str
     headers: tuple[tuple[str, str], ...] = ()
+
+
+def from_file(head: bytes, file: Path, ranges: Iterable[tuple[int, int]]) -> tuple[bytes | FileRange, ...]:
+    """Put bytes in front of ranges (position, length in bytes) of a file."""
+    return (head, *(FileRange(file, at, length_bytes) for at, length_bytes in ranges))
 
 
 Find = Callable[[str], Resource | None]

@@ -1,7 +1,8 @@
-"""HLS (RFC 8216) with fMP4 and with transport stream segments: every segment is a byte range of one derived file.
+"""HLS (RFC 8216) with fMP4 and with transport stream segments: look-ups from a path to bytes and ranges of files.
 
-A segment's URL carries the hash of its rendition and the version of the packager, so it never changes its meaning
-and may be kept for ever; playlists are asked for again each time.
+A segment of a transport stream is a range of the derived file; one of fMP4 is a head that was made when the lesson
+arrived, and ranges of the MP4 itself. A segment's address carries the hash of its rendition and the version of the
+packager, so it never changes its meaning and may be kept for ever; playlists are asked for again each time.
 """
 
 from __future__ import annotations
@@ -9,35 +10,39 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from datetime import datetime
 
-from aiohttp import web
-
-from domain.courseware import Courseware, Rendition
+from domain.courseware import Subtitle
 from edge_server.catalog import CatalogView
 from edge_server.egress import (
     IMMUTABLE,
     REVALIDATE,
     EgressContext,
-    Slice,
+    FileRange,
+    Find,
+    Resource,
     etag_of,
+    from_file,
     moment,
-    not_found,
-    request_fields,
-    send,
 )
-from edge_server.packager import PACKAGER_VERSION, NotPackaged, Packaged
-from media.fmp4 import Fmp4Segment
-from media.ts_index import TsSegment
-from wire.http_range import evaluate
-from wire.m3u8 import MasterPlaylist, MediaPlaylist, Segment, Variant, write_master, write_media
+from edge_server.packager import PACKAGER_VERSION, Offered, Packaged, ladder, offered, offered_version
+from edge_server.store import StoredFile
+from media import DamagedIndex
+from media.mp4.fmp4 import Form
+from wire.m3u8 import MasterPlaylist, MediaPlaylist, Segment, Subtitles, Variant
+from wire.m3u8_write import write_master, write_media
 
+PREFIX = "/hls/"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
-LADDER = ("R40", "R12")
-"""Best first: many old players begin with the first variant that they can play."""
-_ANYWHERE = (("Access-Control-Allow-Origin", "*"),)
-Segments = Sequence[TsSegment | Fmp4Segment]
+ANYWHERE = (("Access-Control-Allow-Origin", "*"),)
+WORDS = "subtitles"
+"""In place of a rendition; also the group in the master playlist."""
+VTT_HEAD_MAX_BYTES = 1024
+_PTS_HZ = 90000
+
+Span = tuple[float, int]
+"""Of one segment: seconds, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,62 +57,146 @@ class _Flavour:
 FLAVOURS = {"ts": _Flavour("ts", "video/mp2t", 3), "fmp4": _Flavour("m4s", "video/mp4", 7)}
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """One packaged rendition of an item."""
+def find(ctx: EgressContext) -> Find:
+    """Offer playlists, init segments, segments and subtitles by path."""
+    hls = _Hls(ctx)
 
-    item: Courseware
-    rendition: Rendition
-    sha256: str
-    packaged: Packaged
+    def look(path: str) -> Resource | None:
+        if not path.startswith(PREFIX):
+            return None
+        item_id, *rest = path[len(PREFIX) :].split("/")
+        return hls.look(item_id, rest[0], rest[1:]) if rest and rest[0] in FLAVOURS else None
 
-
-def routes(ctx: EgressContext) -> list[web.RouteDef]:
-    """Offer the routes of this egress."""
-    egress = _Hls(ctx)
-    base = "/hls/{item_id}/{flavour:ts|fmp4}"
-    return [
-        web.get(base + "/master.m3u8", egress.master),
-        web.get(base + "/{rendition}/index.m3u8", egress.media),
-        web.get(base + "/{rendition}/{version}/{name}", egress.piece),
-    ]
+    return look
 
 
-def version_of(sha256: str) -> str:
-    """Return what a segment's URL carries: 8 hexadecimal digits of the rendition's hash, and the packager's version."""
-    return f"{sha256[:8]}-{PACKAGER_VERSION}"
+class _Hls:
+    """Looks things up."""
+
+    def __init__(self, ctx: EgressContext) -> None:
+        self._ctx = ctx
+        self._since = ctx.clock.utc()
+
+    def look(self, item_id: str, flavour: str, rest: list[str]) -> Resource | None:
+        view = self._ctx.view()
+        match rest:
+            case ["master.m3u8"]:
+                return self._master(view, item_id, flavour)
+            case [name, "index.m3u8"] if found := offered(view, self._ctx.shelf, item_id, name):
+                playlist = media_playlist(found.packaged, flavour, found.version)
+                return self._text(view, write_media(playlist), PLAYLIST_TYPE)
+            case [name, "pictures.m3u8"] if flavour == "fmp4" and (
+                found := offered(view, self._ctx.shelf, item_id, name)
+            ):
+                return self._text(view, write_media(pictures_playlist(found.packaged, found.version)), PLAYLIST_TYPE)
+            case [w, language, name] if w == WORDS and flavour == "fmp4":
+                return self._words(view, item_id, language, name)
+            case [name, version, piece] if found := offered_version(view, self._ctx.shelf, item_id, name, version):
+                return piece_of(found, flavour, piece)
+        return None
+
+    def _master(self, view: CatalogView, item_id: str, flavour: str) -> Resource | None:
+        found = ladder(view, self._ctx.shelf, item_id)
+        if not found:
+            return None
+        subtitles = tuple(map(_subtitles, found[0].item.subtitles)) if flavour == "fmp4" else ()
+        variants = [variant(each, spans_of(each.packaged, flavour)) for each in found]
+        playlist = MasterPlaylist(
+            tuple(replace(each, subtitles=WORDS if subtitles else None) for each in variants),
+            version=FLAVOURS[flavour].playlist_version,
+            independent=all(independent(each.packaged, flavour) for each in found),
+            pictures=tuple(map(_pictures, found)) if flavour == "fmp4" else (),
+            subtitles=subtitles,
+        )
+        return self._text(view, write_master(playlist), PLAYLIST_TYPE)
+
+    def _words(self, view: CatalogView, item_id: str, language: str, name: str) -> Resource | None:
+        """Find subtitles: a playlist of one segment, and the text with the time at which the lesson begins in it."""
+        item = view.item(item_id)
+        subtitle = item.subtitle(language) if item else None
+        stored = view.file(subtitle.path) if subtitle else None
+        found = ladder(view, self._ctx.shelf, item_id)
+        if item is None or subtitle is None or stored is None or not found:
+            return None
+        form = found[0].packaged.fmp4_index.muxed
+        file = f"{subtitle.sha256[:8]}-{PACKAGER_VERSION}.vtt"
+        if name == "index.m3u8":
+            length_s = found[0].packaged.fmp4_index.duration_s
+            whole = MediaPlaylist((Segment(file, length_s),), max(1, math.ceil(length_s)), version=7)
+            return self._text(view, write_media(whole), PLAYLIST_TYPE)
+        return _text_track(stored, form, moment(item.issued_at)) if name == file else None
+
+    def _text(self, view: CatalogView, text: str, media_type: str) -> Resource:
+        """Send a text; its validator is made from it, and it is no older than the snapshot or this process."""
+        body = text.encode()
+        return Resource(
+            parts=(body,),
+            length_bytes=len(body),
+            etag=etag_of(hashlib.sha256(body).hexdigest()),
+            modified=max(view.active.issued, self._since),
+            media_type=media_type,
+            cache_control=REVALIDATE,
+            headers=ANYWHERE,
+        )
 
 
-def segments_of(packaged: Packaged, flavour: str) -> Segments:
-    """Return the segments of one flavour."""
-    return packaged.ts_index.segments if flavour == "ts" else packaged.fmp4_index.segments
+def spans_of(packaged: Packaged, flavour: str) -> list[Span]:
+    """Return seconds and bytes of the segments of one flavour."""
+    if flavour == "ts":
+        return [(each.duration_s, each.length_bytes) for each in packaged.ts_index.segments]
+    return _spans(packaged.fmp4_index.muxed)
 
 
-def variant(rendition: Rendition, segments: Segments) -> Variant:
+def _spans(form: Form) -> list[Span]:
+    return list(zip(form.durations_s, form.lengths_bytes, strict=True))
+
+
+def independent(packaged: Packaged, flavour: str) -> bool:
+    """Tell whether every segment can be decoded without the one before it."""
+    return flavour == "ts" or packaged.fmp4_index.independent
+
+
+def variant(found: Offered, spans: Sequence[Span]) -> Variant:
     """Describe one rendition; rates are those of the segments as they are sent, containers included."""
+    rendition = found.rendition
     codecs = (rendition.video_codec, rendition.audio_codec)
     return Variant(
         uri=f"{rendition.name}/index.m3u8",
-        bandwidth_bps=peak_bps(segments),
-        average_bandwidth_bps=math.ceil(8 * _rate(segments)),
+        bandwidth_bps=peak_bps(spans),
+        average_bandwidth_bps=math.ceil(8 * _rate(spans)),
         codecs=",".join(codec for codec in codecs if codec),
         resolution=(rendition.display_width, rendition.height),
         frame_rate=rendition.frame_rate,
     )
 
 
-def peak_bps(segments: Segments) -> int:
+def _pictures(found: Offered) -> Variant:
+    spans = _spans(found.packaged.fmp4_index.pictures)
+    return Variant(
+        uri=f"{found.rendition.name}/pictures.m3u8",
+        bandwidth_bps=math.ceil(max(8 * length / max(0.04, duration_s) for duration_s, length in spans)),
+        codecs=found.rendition.video_codec,
+        resolution=(found.rendition.display_width, found.rendition.height),
+    )
+
+
+def _subtitles(subtitle: Subtitle) -> Subtitles:
+    language = None if subtitle.language == "und" else subtitle.language
+    return Subtitles(f"{WORDS}/{subtitle.language}/index.m3u8", WORDS, subtitle.label, language)
+
+
+def peak_bps(spans: Sequence[Span]) -> int:
     """Return the peak segment bit rate (RFC 8216 §4.1).
 
     The largest rate of any run of segments that lasts between 0.5 and 1.5 target durations; the rate of the whole
     when no run does.
     """
-    target_s = target_duration_s(segments)
-    peak = _rate(segments)
-    for first in range(len(segments)):
+    target_s = target_duration_s(spans)
+    peak = _rate(spans)
+    for first in range(len(spans)):
         length_s, length_bytes = 0.0, 0
-        for each in segments[first:]:
-            length_s, length_bytes = length_s + each.duration_s, length_bytes + each.length_bytes
+        for duration_s, size_bytes in spans[first:]:
+            length_s, length_bytes = length_s + duration_s, length_bytes + size_bytes
             if length_s > 1.5 * target_s:
                 break
             if length_s >= 0.5 * target_s:
@@ -115,127 +204,109 @@ def peak_bps(segments: Segments) -> int:
     return math.ceil(8 * peak)
 
 
-def _rate(segments: Segments) -> float:
+def _rate(spans: Sequence[Span]) -> float:
     """Return the mean rate in bytes a second; no lesson counts as shorter than one picture."""
-    return sum(each.length_bytes for each in segments) / max(0.04, sum(each.duration_s for each in segments))
+    return sum(length for _, length in spans) / max(0.04, sum(duration_s for duration_s, _ in spans))
 
 
-def target_duration_s(segments: Segments) -> int:
+def target_duration_s(spans: Sequence[Span]) -> int:
     """Return the target duration: the longest segment to the nearest second (RFC 8216 §4.3.3.1), at least 1."""
-    return max(1, math.floor(max(each.duration_s for each in segments) + 0.5))
+    return max(1, math.floor(max(duration_s for duration_s, _ in spans) + 0.5))
 
 
-def media_playlist(segments: Segments, flavour: str, version: str) -> MediaPlaylist:
+def media_playlist(packaged: Packaged, flavour: str, version: str) -> MediaPlaylist:
     """List the segments of one rendition; names carry the version, so that they never change their meaning."""
-    shape = FLAVOURS[flavour]
-    uris = (f"{version}/seg-{number:05d}.{shape.suffix}" for number in range(1, len(segments) + 1))
+    shape, spans = FLAVOURS[flavour], spans_of(packaged, flavour)
+    uris = (f"{version}/seg-{number:05d}.{shape.suffix}" for number in range(1, len(spans) + 1))
     return MediaPlaylist(
-        segments=tuple(Segment(uri, each.duration_s) for uri, each in zip(uris, segments, strict=True)),
-        target_duration_s=target_duration_s(segments),
+        segments=tuple(Segment(uri, duration_s) for uri, (duration_s, _) in zip(uris, spans, strict=True)),
+        target_duration_s=target_duration_s(spans),
         version=shape.playlist_version,
+        independent=independent(packaged, flavour),
         map_uri=f"{version}/init.mp4" if flavour == "fmp4" else None,
     )
 
 
-class _Hls:
-    """Looks things up and sends slices."""
-
-    def __init__(self, ctx: EgressContext) -> None:
-        self._ctx = ctx
-
-    async def master(self, request: web.Request) -> web.StreamResponse:
-        view, flavour = self._ctx.view(), request.match_info["flavour"]
-        found = [self._find(view, request.match_info["item_id"], name) for name in LADDER]
-        variants = [variant(each.rendition, segments_of(each.packaged, flavour)) for each in found if each is not None]
-        if not variants:
-            raise not_found()
-        text = write_master(MasterPlaylist(tuple(variants), version=FLAVOURS[flavour].playlist_version))
-        return _playlist(request, text, view)
-
-    async def media(self, request: web.Request) -> web.StreamResponse:
-        view, flavour = self._ctx.view(), request.match_info["flavour"]
-        found = self._asked(view, request)
-        segments = segments_of(found.packaged, flavour)
-        return _playlist(request, write_media(media_playlist(segments, flavour, version_of(found.sha256))), view)
-
-    async def piece(self, request: web.Request) -> web.StreamResponse:
-        flavour, found = request.match_info["flavour"], self._version(request)
-        part = _piece_of(found.packaged, flavour, request.match_info["name"])
-        if part is None:
-            raise not_found()
-        file, start, length = part
-        piece = Slice(
-            file=file,
-            start=start,
-            length_bytes=length,
-            etag=etag_of(found.sha256, f"{PACKAGER_VERSION}-{flavour}-{start:x}"),
-            modified=moment(found.item.issued_at),
-            media_type=FLAVOURS[flavour].media_type,
-            cache_control=IMMUTABLE,
-            headers=_ANYWHERE,
-        )
-        return await send(request, piece)
-
-    def _version(self, request: web.Request) -> _Found:
-        """Find the version of a rendition that was asked for; one that was replaced plays on, a withdrawn item ends."""
-        view, item_id = self._ctx.view(), request.match_info["item_id"]
-        for each in (view, *view.earlier) if view.item(item_id) else ():
-            found = self._find(each, item_id, request.match_info["rendition"])
-            if found is not None and version_of(found.sha256) == request.match_info["version"]:
-                return found
-        raise not_found()
-
-    def _asked(self, view: CatalogView, request: web.Request) -> _Found:
-        found = self._find(view, request.match_info["item_id"], request.match_info["rendition"])
-        if found is None:
-            raise not_found()
-        return found
-
-    def _find(self, view: CatalogView, item_id: str, name: str) -> _Found | None:
-        """Look a rendition up; None when it is unknown, withdrawn, or not packaged."""
-        item = view.item(item_id)
-        rendition = item.rendition(name) if item else None
-        stored = view.file(rendition.path) if rendition else None
-        if item is None or rendition is None or stored is None:
-            return None
-        try:
-            return _Found(item, rendition, stored.sha256, self._ctx.shelf.packaged(stored))
-        except NotPackaged:
-            return None
-
-
-def _playlist(request: web.Request, text: str, view: CatalogView) -> web.Response:
-    """Answer with a playlist; its validator is made from its text."""
-    body = text.encode()
-    fields = request_fields(request)
-    answer = evaluate(
-        request.method,
-        {name: fields[name] for name in ("If-Match", "If-None-Match") if name in fields},
-        etag=etag_of(hashlib.sha256(body).hexdigest()),
-        last_modified=view.active.issued,  # of no consequence: dates are not looked at
-        length_bytes=len(body),
+def pictures_playlist(packaged: Packaged, version: str) -> MediaPlaylist:
+    """List single pictures for fast winding (§4.3.3.6)."""
+    spans = _spans(packaged.fmp4_index.pictures)
+    uris = (f"{version}/pic-{number:05d}.m4s" for number in range(1, len(spans) + 1))
+    return MediaPlaylist(
+        segments=tuple(Segment(uri, duration_s) for uri, (duration_s, _) in zip(uris, spans, strict=True)),
+        target_duration_s=target_duration_s(spans),
+        version=FLAVOURS["fmp4"].playlist_version,
+        map_uri=f"{version}/pictures.mp4",
+        pictures_only=True,
     )
-    response = web.Response(status=answer.status, body=body if answer.status == 200 else None)
-    response.headers["ETag"] = dict(answer.headers)["ETag"]
-    response.headers["Cache-Control"] = REVALIDATE
-    response.headers.update(_ANYWHERE)
-    if answer.status == 200:
-        response.headers["Content-Type"] = PLAYLIST_TYPE
-    return response
 
 
-def _piece_of(packaged: Packaged, flavour: str, name: str) -> tuple[Path, int, int] | None:
-    """Find (file, offset, length) of ``init.mp4`` or ``seg-NNNNN.<suffix>``."""
-    if flavour == "fmp4" and name == "init.mp4":
-        return packaged.fmp4, 0, packaged.fmp4_index.init_length_bytes
+def piece_of(found: Offered, flavour: str, name: str) -> Resource | None:
+    """Find ``init.mp4``, ``seg-NNNNN.<suffix>``, ``pictures.mp4`` or ``pic-NNNNN.m4s``."""
+    packaged = found.packaged
     stem, _, suffix = name.partition(".")
-    number = stem.removeprefix("seg-")
-    if not stem.startswith("seg-") or suffix != FLAVOURS[flavour].suffix:
+    kind, _, digits = stem.partition("-")
+    if flavour == "ts":
+        segments = packaged.ts_index.segments
+        number = number_of(digits, len(segments))
+        if kind != "seg" or suffix != "ts" or number is None:
+            return None
+        one = segments[number]
+        return _piece(found, "ts", stem, (FileRange(packaged.ts, one.offset_bytes, one.length_bytes),))
+    index = packaged.fmp4_index
+    match name:
+        case "init.mp4":
+            return _piece(found, "fmp4", stem, (index.muxed.init,))
+        case "pictures.mp4":
+            return _piece(found, "fmp4", stem, (index.pictures.init,))
+    form = {"seg": index.muxed, "pic": index.pictures}.get(kind)
+    number = number_of(digits, len(form)) if form is not None and suffix == "m4s" else None
+    if form is None or number is None:
         return None
-    if not number.isascii() or not number.isdigit() or len(number) != 5:
+    try:
+        piece = form.read(packaged.heads, number)
+    except (DamagedIndex, OSError):
         return None
-    segments = segments_of(packaged, flavour)
-    if not 1 <= int(number) <= len(segments):
+    return _piece(found, "fmp4", stem, from_file(piece.head, packaged.mp4, piece.ranges))
+
+
+def number_of(digits: str, count: int) -> int | None:
+    """Read the number of a segment, five digits from 1 on, as one from 0 on; None when there is none such."""
+    if not digits.isascii() or not digits.isdigit() or len(digits) != 5 or not 1 <= int(digits) <= count:
         return None
-    segment = segments[int(number) - 1]
-    return packaged.ts if flavour == "ts" else packaged.fmp4, segment.offset_bytes, segment.length_bytes
+    return int(digits) - 1
+
+
+def _piece(found: Offered, flavour: str, stem: str, parts: tuple[bytes | FileRange, ...]) -> Resource:
+    return Resource(
+        parts=parts,
+        length_bytes=sum(len(part) if isinstance(part, bytes) else part.length_bytes for part in parts),
+        etag=etag_of(found.sha256, f"{PACKAGER_VERSION}-{flavour}-{stem}"),
+        modified=moment(found.item.issued_at),
+        media_type=FLAVOURS[flavour].media_type,
+        cache_control=IMMUTABLE,
+        headers=ANYWHERE,
+    )
+
+
+def _text_track(stored: StoredFile, form: Form, modified: datetime) -> Resource | None:
+    """Put the lesson's zero into the head of a WebVTT file (RFC 8216 §3.5)."""
+    try:
+        with stored.file.open("rb", buffering=0) as file:
+            head = file.read(VTT_HEAD_MAX_BYTES)
+    except OSError:
+        return None
+    first, end, _ = head.removeprefix(b"\xef\xbb\xbf").partition(b"\n")
+    if not first.startswith(b"WEBVTT") or not end:
+        return None
+    skipped = head.index(b"\n") + 1
+    stamp = f"X-TIMESTAMP-MAP=MPEGTS:{round(form.zero * _PTS_HZ / form.timescale)},LOCAL:00:00:00.000\n".encode()
+    made, rest = b"WEBVTT\n" + stamp, stored.length_bytes - skipped
+    return Resource(
+        parts=(made, FileRange(stored.file, skipped, rest)) if rest else (made,),
+        length_bytes=len(made) + rest,
+        etag=etag_of(stored.sha256, f"{PACKAGER_VERSION}-{form.zero:x}"),
+        modified=modified,
+        media_type="text/vtt; charset=utf-8",
+        cache_control=IMMUTABLE,
+        headers=ANYWHERE,
+    )

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from edge_server.packager.offered import Offered, ladder, offered, offered_version
 from edge_server.packager.package import PACKAGER_VERSION, NotPackaged, Packaged, PackagingFailed, load, package
 from edge_server.packager.shelf import Shelf
 
-__all__ = ["PACKAGER_VERSION", "NotPackaged", "Packaged", "PackagingFailed", "Shelf", "load", "package"]
+__all__ = [
+    "PACKAGER_VERSION",
+    "NotPackaged",
+    "Offered",
+    "Packaged",
+    "PackagingFailed",
+    "Shelf",
+    "ladder",
+    "load",
+    "offered",
+    "offered_version",
+    "package",
+]

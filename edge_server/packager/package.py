@@ -1,7 +1,8 @@
-"""Makes and finds the derived files of one rendition: a transport stream, a fragmented MP4 and their indexes.
+"""Makes and finds the derived files of one rendition: a transport stream, and indexes of it and of the MP4.
 
-Derived files are a cache keyed by (hash of the MP4, PACKAGER_VERSION); they are not signed and may be deleted at any
-time (docs/adr/0001).
+Fragmented MP4 is no file: its segments are heads that were made here, in front of ranges of the MP4 itself. Derived
+files are a cache keyed by (hash of the MP4, PACKAGER_VERSION); they are not signed and may be deleted at any time
+(docs/adr/0010).
 """
 
 from __future__ import annotations
@@ -12,14 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from media import DamagedIndex, MediaError
-from media.fmp4 import Fmp4Index, fragment
+from media.mp4 import Mp4Index, read_mp4, save
+from media.mp4 import load as load_mp4
+from media.mp4.fmp4 import Fmp4Index
+from media.mp4.segmenting import mapped, segment_mp4
 from media.ts_index import TsIndex
 from media.ts_mux import mux_ts
 
-PACKAGER_VERSION = 1
+PACKAGER_VERSION = 2
 """Raised whenever the bytes or indexes that packaging makes change."""
 
-_TS, _TS_INDEX, _FMP4, _FMP4_INDEX = "media.ts", "ts.index", "media.m4s", "fmp4.index"
+_TS, _TS_INDEX = "media.ts", "ts.index"
+_HEADS, _FMP4_INDEX, _MP4_INDEX = "fmp4.heads", "fmp4.index", "mp4.index"
+_ALL = (_TS, _TS_INDEX, _HEADS, _FMP4_INDEX, _MP4_INDEX)
+
+
+HELD_BYTES = 4096
+TS_HELD_PER_BYTE = 3
+"""Memory for one byte of a stored index: small objects take more than their bytes."""
 
 
 class NotPackaged(LookupError):
@@ -37,8 +48,23 @@ class Packaged:
     mp4: Path
     ts: Path
     ts_index: TsIndex
-    fmp4: Path
+    heads: Path
+    """What stands in front of the MP4's own bytes in segments of fragmented MP4."""
     fmp4_index: Fmp4Index
+    held_bytes: int
+    """About what this takes in memory."""
+
+    def samples(self) -> Mp4Index:
+        """Read where the samples of the MP4 lie; from the MP4 again when the index file is gone or damaged.
+
+        Raises:
+            MediaError: the MP4 is not what it was.
+            OSError: it cannot be read.
+        """
+        try:
+            return load_mp4(self.heads.with_name(_MP4_INDEX))
+        except (DamagedIndex, OSError):
+            return read_mp4(mapped(self.mp4))
 
 
 def folder_of(sha256: str, derived_root: Path) -> Path:
@@ -47,9 +73,9 @@ def folder_of(sha256: str, derived_root: Path) -> Path:
 
 
 def is_packaged(sha256: str, derived_root: Path) -> bool:
-    """Tell whether all four derived files are there, without reading them."""
+    """Tell whether all derived files are there, without reading them."""
     folder = folder_of(sha256, derived_root)
-    return all((folder / name).is_file() for name in (_TS, _TS_INDEX, _FMP4, _FMP4_INDEX))
+    return all((folder / name).is_file() for name in _ALL)
 
 
 def package(mp4: Path, sha256: str, derived_root: Path) -> Packaged:
@@ -69,14 +95,16 @@ def package(mp4: Path, sha256: str, derived_root: Path) -> Packaged:
     draft.mkdir(parents=True)
     try:
         mux_ts(mp4, draft / _TS).save(draft / _TS_INDEX)
-        fragment(mp4, draft / _FMP4).save(draft / _FMP4_INDEX)
+        fmp4_index, mp4_index = segment_mp4(mp4, draft / _HEADS)
+        fmp4_index.save(draft / _FMP4_INDEX)
+        save(mp4_index, draft / _MP4_INDEX)
     except MediaError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise PackagingFailed(f"object {sha256[:12]}…: {error}") from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    for name in (_TS, _TS_INDEX, _FMP4, _FMP4_INDEX):
+    for name in _ALL:
         _fsync(draft / name)
     _fsync(draft)
     shutil.rmtree(folder, ignore_errors=True)  # only ever a damaged one: load() did not accept it
@@ -98,12 +126,14 @@ def load(mp4: Path, sha256: str, derived_root: Path) -> Packaged:
     folder = folder_of(sha256, derived_root)
     try:
         ts_index, fmp4_index = TsIndex.load(folder / _TS_INDEX), Fmp4Index.load(folder / _FMP4_INDEX)
-        lengths = (folder / _TS).stat().st_size, (folder / _FMP4).stat().st_size
+        lengths = tuple(path.stat().st_size for path in (folder / _TS, folder / _HEADS, mp4))
+        held = TS_HELD_PER_BYTE * (folder / _TS_INDEX).stat().st_size + 2 * (folder / _FMP4_INDEX).stat().st_size
+        (folder / _MP4_INDEX).stat()
     except (DamagedIndex, OSError) as error:
         raise NotPackaged(f"object {sha256[:12]}…: {error}") from error
-    if lengths != (ts_index.length_bytes, fmp4_index.length_bytes):
-        raise NotPackaged(f"object {sha256[:12]}…: derived files of other lengths than their indexes say")
-    return Packaged(mp4, folder / _TS, ts_index, folder / _FMP4, fmp4_index)
+    if lengths != (ts_index.length_bytes, fmp4_index.heads_bytes, fmp4_index.mp4_bytes):
+        raise NotPackaged(f"object {sha256[:12]}…: files of other lengths than their indexes say")
+    return Packaged(mp4, folder / _TS, ts_index, folder / _HEADS, fmp4_index, HELD_BYTES + held)
 
 
 def _fsync(path: Path) -> None:

@@ -11,10 +11,10 @@ from edge_server.packager.package import NotPackaged, Packaged, PackagingFailed,
 from edge_server.store import StoredFile
 from sync.store.files import space_errors
 
-LOADED_MAX_COUNT = 512
-"""Indexes kept in memory; a 40-minute lesson's two indexes take some 300 kB."""
-DERIVED_BYTES_PER_BYTE = 2.2
-"""Of an MP4: its transport stream and its fragmented MP4 (docs/adr/0001)."""
+LOADED_MAX_BYTES = 24 * 1024 * 1024
+"""Indexes kept in memory; those of a 40-minute lesson take some 1.2 MB."""
+DERIVED_BYTES_PER_BYTE = 1.2
+"""Of an MP4: its transport stream, and a hundredth for heads and indexes (docs/adr/0010)."""
 
 _Mark = tuple[int, int] | None
 
@@ -26,6 +26,7 @@ class Shelf:
         """``derived_root`` is the folder of derived files."""
         self._root = derived_root
         self._loaded: OrderedDict[str, tuple[_Mark, Packaged]] = OrderedDict()
+        self._loaded_bytes = 0
         self._sound: set[str] = set()
 
     def packaged(self, stored: StoredFile) -> Packaged:
@@ -35,13 +36,16 @@ class Shelf:
             NotPackaged: it was not packaged yet, or its derived files were deleted or damaged.
         """
         mark, found = self._loaded.pop(stored.sha256, (None, None))
+        self._loaded_bytes -= found.held_bytes if found is not None else 0
         if found is None or mark is None or _mark(found) != mark:
             # Never seen, gone, or made again by another process: maybe with another index.
             found = load(stored.file, stored.sha256, self._root)
             mark = _mark(found)
         self._loaded[stored.sha256] = mark, found
-        while len(self._loaded) > LOADED_MAX_COUNT:
-            self._loaded.popitem(last=False)
+        self._loaded_bytes += found.held_bytes
+        while self._loaded_bytes > LOADED_MAX_BYTES and len(self._loaded) > 1:
+            _, (_, oldest) = self._loaded.popitem(last=False)
+            self._loaded_bytes -= oldest.held_bytes
         return found
 
     def prepare(self, view: CatalogView, on_progress: Callable[[float], None], *, active: bool = False) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from domain.courseware import Catalogue
+from edge_server.packager import PACKAGER_VERSION
 from tests.web_lab import FRAMES, PAGE, PAGE_HTML, PNG, VIDEO, Lab, ask, ask_on, build, serving, view_of
 
 MODIFIED = "Tue, 24 Nov 2026 04:05:06 GMT"
@@ -261,37 +262,75 @@ async def test_pages_and_pictures(made: Lab, port: int) -> None:
         "/hls/{video}/fmp4/R12/{v}/seg-00001.ts",
         "/hls/{video}/ts/R12/00000000-1/seg-00001.ts",
         "/hls/{video}/ts/R40/{v}/seg-00001.ts",
+        "/hls/{video}",
+        "/hls/{video}/",
+        "/hls/{video}/ts",
+        "/hls/{video}/fmp4/R12/{v}/seg-00004.m4s",
+        "/hls/{video}/fmp4/R12/{v}/seg-%D9%A0%D9%A0%D9%A0%D9%A0%D9%A1.m4s",
+        "/hls/{video}/fmp4/R12/{v}/pic-00000.m4s",
+        "/hls/{video}/fmp4/R12/{v}/video-00001.m4s",
+        "/hls/{video}/fmp4/subtitles/en/index.m3u8",
+        "/hls/{video}/ts/R12/pictures.m3u8",
+        "/dash/{video}",
+        "/dash/{page}/manifest.mpd",
+        "/dash/{video}/R12/{v}/video-00000.m4s",
+        "/dash/{video}/R12/{v}/audio-00004.m4s",
+        "/dash/{video}/R12/{v}/words.mp4",
+        "/dash/{video}/subtitles/en.vtt",
     ],
 )
 async def test_what_is_not_offered_is_not_there(made: Lab, port: int, path: str) -> None:
-    reply = await ask(port, path.format(page=PAGE, video=VIDEO, v=f"{made.sha8('R12')}-1"))
+    reply = await ask(port, path.format(page=PAGE, video=VIDEO, v=f"{made.sha8('R12')}-{PACKAGER_VERSION}"))
     assert reply.status == 404
     assert b"not an asset" not in reply.body and b"root:" not in reply.body
 
 
-async def test_segments_are_the_derived_file_cut_in_pieces(made: Lab, port: int) -> None:
+async def check_pieces(port: int, base: str, names: list[str], media_type: str) -> list[bytes]:
+    """Ask for immutable pieces, and for a part of the last but one."""
+    replies = [await ask(port, f"{base}/{name}") for name in names]
+    for reply in replies:
+        assert reply.status == 200 and reply.fields["content-type"] == media_type
+        assert reply.fields["cache-control"] == "public, max-age=31536000, immutable"
+        assert reply.fields["access-control-allow-origin"] == "*"
+    assert len({reply.fields["etag"] for reply in replies}) == len(replies), "each piece is another thing"
+    part = await ask(port, f"{base}/{names[-2]}", "Range: bytes=188-375")
+    assert (part.status, part.body) == (206, replies[-2].body[188:376])
+    tail = await ask(port, f"{base}/{names[-2]}", "Range: bytes=-5000")
+    assert (tail.status, tail.body) == (206, replies[-2].body[-5000:])
+    return [reply.body for reply in replies]
+
+
+async def test_segments_are_the_transport_stream_cut_in_pieces(made: Lab, port: int) -> None:
     packaged = made.shelf.packaged(made.view.active.files[made.path("R12")])
-    version = f"{made.sha8('R12')}-1"
-    for flavour, suffix, media_type, file in (
-        ("ts", "ts", "video/mp2t", packaged.ts),
-        ("fmp4", "m4s", "video/mp4", packaged.fmp4),
-    ):
-        names = [f"seg-{number:05d}.{suffix}" for number in (1, 2, 3)]
-        names = ["init.mp4", *names] if flavour == "fmp4" else names
-        replies = [await ask(port, f"/hls/{VIDEO}/{flavour}/R12/{version}/{name}") for name in names]
-        assert b"".join(reply.body for reply in replies) == file.read_bytes()
-        for reply in replies:
-            assert reply.status == 200 and reply.fields["content-type"] == media_type
-            assert reply.fields["cache-control"] == "public, max-age=31536000, immutable"
-            assert reply.fields["access-control-allow-origin"] == "*"
-        assert len({reply.fields["etag"] for reply in replies}) == len(replies), "each piece is another thing"
-        second = replies[-2]
-        part = await ask(port, f"/hls/{VIDEO}/{flavour}/R12/{version}/{names[-2]}", "Range: bytes=188-375")
-        assert (part.status, part.body) == (206, second.body[188:376])
+    base = f"/hls/{VIDEO}/ts/R12/{made.sha8('R12')}-{PACKAGER_VERSION}"
+    bodies = await check_pieces(port, base, [f"seg-{number:05d}.ts" for number in (1, 2, 3)], "video/mp2t")
+    assert b"".join(bodies) == packaged.ts.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("folder", "first", "kind", "media_type"),
+    [
+        ("hls/{video}/fmp4", "init.mp4", "seg", "video/mp4"),
+        ("hls/{video}/fmp4", "pictures.mp4", "pic", "video/mp4"),
+        ("dash/{video}", "video.mp4", "video", "video/mp4"),
+        ("dash/{video}", "audio.mp4", "audio", "audio/mp4"),
+    ],
+)
+async def test_segments_of_fmp4_end_with_bytes_of_the_mp4(
+    made: Lab, port: int, folder: str, first: str, kind: str, media_type: str
+) -> None:
+    base = f"/{folder.format(video=VIDEO)}/R12/{made.sha8('R12')}-{PACKAGER_VERSION}"
+    names = [first, *(f"{kind}-{number:05d}.m4s" for number in (1, 2, 3))]
+    init, *bodies = await check_pieces(port, base, names, media_type)
+    assert init[4:8] == b"ftyp"
+    for body in bodies:
+        at = body.index(b"mdat")
+        assert int.from_bytes(body[at - 4 : at], "big") == len(body) - at + 4
+        assert body[at + 4 : at + 20] in r12(made) and body[-16:] in r12(made)
 
 
 async def test_playlists_are_asked_for_again_and_cost_nothing_when_unchanged(made: Lab, port: int) -> None:
-    for path in ("master.m3u8", "R12/index.m3u8"):
+    for path in ("master.m3u8", "R12/index.m3u8", "R12/pictures.m3u8"):
         first = await ask(port, f"/hls/{VIDEO}/fmp4/{path}")
         assert first.status == 200 and first.body.startswith(b"#EXTM3U\n")
         assert first.fields["content-type"] == "application/vnd.apple.mpegurl"
@@ -300,14 +339,15 @@ async def test_playlists_are_asked_for_again_and_cost_nothing_when_unchanged(mad
         again = await ask(port, f"/hls/{VIDEO}/fmp4/{path}", f"If-None-Match: {first.fields['etag']}")
         assert (again.status, again.fields["etag"]) == (304, first.fields["etag"])
         part = await ask(port, f"/hls/{VIDEO}/fmp4/{path}", "Range: bytes=0-4")
-        assert (part.status, part.body) == (200, first.body)
+        assert (part.status, part.body) == (206, first.body[:5])
 
 
 async def test_derived_files_that_are_gone_are_not_made_on_the_way(made: Lab, port: int, tmp_path: Path) -> None:
     shelf, made.shelf = made.shelf, type(made.shelf)(tmp_path)
     try:
         async with serving(made) as other:
-            for path in ("ts/master.m3u8", "fmp4/R12/index.m3u8", f"ts/R12/{made.sha8('R12')}-1/seg-00001.ts"):
+            segment = f"ts/R12/{made.sha8('R12')}-{PACKAGER_VERSION}/seg-00001.ts"
+            for path in ("ts/master.m3u8", "fmp4/R12/index.m3u8", segment):
                 assert (await ask(other, f"/hls/{VIDEO}/{path}")).status == 404
             assert (await ask(other, URL, "Range: bytes=0-9")).status == 206
     finally:

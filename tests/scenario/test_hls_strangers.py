@@ -52,7 +52,8 @@ async def test_ffmpeg_decodes_the_pictures_of_the_source(made: Lab, port: int, f
         assert len(source) == FRAMES
         assert await picture_hashes(f"{base}/{name}/index.m3u8") == source
     done = await stranger(*FFMPEG, "-i", f"{base}/master.m3u8", "-map", "0", "-f", "null", "-")
-    assert (done.returncode, done.stderr) == (0, "")
+    said = [line for line in done.stderr.splitlines() if "Can't support the subtitle" not in line]  # it never can
+    assert (done.returncode, said) == (0, [])
 
 
 @pytest.mark.stranger("ffprobe")

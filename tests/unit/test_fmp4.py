@@ -1,89 +1,197 @@
-"""Fragmented MP4: segments as byte ranges, judged by ffmpeg and by the boxes themselves."""
+"""Fragmented MP4 out of an MP4: every packet comes back with its bytes and times, whatever the file looks like."""
 
 from __future__ import annotations
 
-import math
 import subprocess
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import msgspec
+import av
+import numpy as np
 import pytest
 
-from media import DamagedIndex, Unmuxable
-from media.fmp4 import Fmp4Index, fragment
-from media.fmp4_boxes import children, find, read_moof, track_scales, walk_file
-from tests.unit.test_ts_mux import FPS, SECONDS, ffmpeg_plays, first_times, frame_counts, make_lesson, picture_hashes
+from media import DamagedIndex, MediaError, Unmuxable
+from media.mp4.fmp4 import Fmp4Index, Form
+from media.mp4.segmenting import segment_mp4
+from tests.unit.test_mp4 import remuxed
+from tests.unit.test_ts_mux import FPS, SECONDS, ffmpeg_plays, first_times, make_lesson, picture_hashes
+
+
+class Packet(NamedTuple):
+    """One packet; times in seconds."""
+
+    pts: Fraction
+    dts: Fraction
+    data: bytes
+    key: bool
+
+
+class Made(NamedTuple):
+    """A cut MP4."""
+
+    source: Path
+    heads: Path
+    index: Fmp4Index
+
+    def bodies(self, form: Form) -> Iterator[bytes]:
+        data = self.source.read_bytes()
+        for number in range(len(form)):
+            piece = form.read(self.heads, number)
+            body = piece.head + b"".join(data[at : at + length] for at, length in piece.ranges)
+            assert form.lengths_bytes[number] == len(body)
+            yield body
+
+    def written(self, form: Form, first: int = 0) -> Path:
+        """The segments from one on as a file."""
+        path = self.heads.with_suffix(".mp4")
+        path.write_bytes(form.init + b"".join(list(self.bodies(form))[first:]))
+        return path
+
+
+def cut(source: Path, folder: Path) -> Made:
+    heads = folder / "heads"
+    return Made(source, heads, segment_mp4(source, heads)[0])
+
+
+def packets(path: Path, kind: str) -> list[Packet]:
+    """What libavformat reads of the first track of a kind, without what it says is not shown."""
+    with av.open(str(path)) as container:
+        stream = next(each for each in container.streams if each.type == kind)
+        read: Iterator[Any] = container.demux(stream)
+        rows = [
+            Packet(each.pts * each.time_base, each.dts * each.time_base, bytes(each), each.is_keyframe)
+            for each in read
+            if each.size and not each.is_discard
+        ]
+        assert rows
+        return rows
+
+
+def check(made: Made) -> None:
+    """Bytes, key flags and distances in time are those of the source, in every form; no offset is negative."""
+    index = made.index
+    for form, kinds in ((index.muxed, ("video", "audio")), (index.video, ("video",)), (index.audio, ("audio",))):
+        if form is None:
+            continue
+        path = made.written(form)
+        moved = set()
+        for kind in kinds[: 1 + (index.audio is not None)]:
+            source, found = packets(made.source, kind), packets(path, kind)
+            assert [each.data for each in found] == [each.data for each in source]
+            assert [each.key for each in found] == [each.key for each in source]
+            assert all(each.pts >= each.dts >= 0 for each in found)
+            # A file whose first packets lie before 0 was shifted; times of both kinds by the same, to a tick of sound.
+            moved |= {round(float(one.pts - other.pts), 3) for one, other in zip(found, source, strict=True)}
+        assert max(moved) - min(moved) <= 0.001
+    assert index.muxed.starts[0] == index.muxed.zero
+    assert sum(index.muxed.durations_s) == pytest.approx(index.duration_s, abs=0.001)
 
 
 @pytest.fixture(scope="module")
-def lesson(tmp_path_factory) -> Path:
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_lesson(tmp_path_factory.mktemp("lesson") / "lesson.mp4")
 
 
 @pytest.fixture(scope="module")
-def made(lesson) -> tuple[Path, Fmp4Index]:
-    out = lesson.with_suffix(".frag.mp4")
-    return out, fragment(lesson, out)
+def made(lesson: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return cut(lesson, tmp_path_factory.mktemp("heads"))
 
 
-def write_playlist(media: Path, index: Fmp4Index) -> Path:
-    lines = ["#EXTM3U", "#EXT-X-VERSION:7", "#EXT-X-PLAYLIST-TYPE:VOD"]
-    lines += [f"#EXT-X-TARGETDURATION:{math.ceil(max(s.duration_s for s in index.segments))}"]
-    lines += [f'#EXT-X-MAP:URI="{media.name}",BYTERANGE="{index.init_length_bytes}@0"']
-    for s in index.segments:
-        lines += [f"#EXTINF:{s.duration_s:.6f},", f"#EXT-X-BYTERANGE:{s.length_bytes}@{s.offset_bytes}", media.name]
-    path = media.with_suffix(".m3u8")
-    path.write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
-    return path
-
-
-def test_segments_fill_the_file_and_the_lesson(made):
-    path, index = made
-    assert len(index.segments) == 2
-    assert index.segments[0].offset_bytes == index.init_length_bytes
-    assert (
-        index.segments[0].length_bytes + index.segments[1].length_bytes + index.init_length_bytes == index.length_bytes
-    )
-    assert path.stat().st_size == index.length_bytes
-    assert index.segments[0].start_s == 0.0
-    assert index.segments[1].start_s == index.segments[0].duration_s == pytest.approx(6.0, abs=1e-6)
-    assert sum(s.duration_s for s in index.segments) == pytest.approx(index.duration_s)
+def test_a_lesson_of_two_segments(made: Made) -> None:
+    index = made.index
+    check(made)
+    assert index.independent and len(index.muxed) == len(index.video) == 2 and len(index.pictures) == SECONDS // 2
+    assert index.audio is not None and len(index.audio) == 2
+    assert index.muxed.durations_s[0] == pytest.approx(6.0, abs=1e-6)
     assert index.duration_s == pytest.approx(SECONDS, abs=0.03)
-
-
-def test_codecs_and_size(made, lesson):
-    _, index = made
-    kind, _, sound = index.codecs.partition(",")
+    kind, _, sound = index.muxed.codecs.partition(",")
     assert kind.startswith("avc1.") and len(kind) == 11 and sound == "mp4a.40.2"
     assert (index.width, index.height) == (320, 240)
+    assert made.heads.stat().st_size == index.heads_bytes < made.source.stat().st_size / 8
 
 
-def test_each_segment_is_whole_fragments_from_an_idr_on_and_times_are_continuous(made):
-    path, index = made
-    data = path.read_bytes()
-    with path.open("rb") as file:
-        boxes = list(walk_file(file, len(data)))
-    assert [b.kind for b in boxes[:2]] == ["ftyp", "moov"]
-    assert {b.kind for b in boxes[2:]} == {"moof", "mdat"}
-    scales = track_scales(data[boxes[1].offset_bytes + 8 : boxes[1].offset_bytes + boxes[1].length_bytes])
-    moofs = {b.offset_bytes: read_moof(data[b.offset_bytes + 8 : b.offset_bytes + b.length_bytes])
-             for b in boxes if b.kind == "moof"}  # fmt: skip
-    for segment in index.segments:
-        picture = next(r for r in moofs[segment.offset_bytes] if scales[r.track_id][0] == "vide")
-        assert picture.starts_with_sync
-        shown = (picture.decode_time + picture.composition_offset) / scales[picture.track_id][1]
-        assert shown - index.media_start_s == pytest.approx(segment.start_s, abs=1e-6)
+def test_one_range_holds_a_segment_of_an_interleaved_file(made: Made) -> None:
+    muxed = made.index.muxed
+    rows = [made.index.muxed.read(made.heads, number).ranges for number in range(len(muxed))]
+    assert [len(each) for each in rows] == [1, 1]
+    (first, length), (second, _) = rows[0][0], rows[1][0]
+    assert first + length == second, "nothing is sent twice"
+
+
+def test_each_segment_begins_with_a_picture_that_needs_no_other(made: Made) -> None:
+    for form in (made.index.muxed, made.index.video):
+        begun = packets(made.written(form, first=1), "video")[0]
+        assert begun.key
+        assert begun.pts * form.timescale == form.starts[1]
+
+
+def test_single_pictures_are_those_that_decoding_can_begin_with(made: Made) -> None:
+    pictures = made.index.pictures
+    found = packets(made.written(pictures), "video")
+    source = [each for each in packets(made.source, "video") if each.key]
+    assert [each.data for each in found] == [each.data for each in source]
+    assert [each.pts * pictures.timescale for each in found] == pictures.starts.tolist()
+    assert pictures.durations_s[:2] == pytest.approx([2.0, 2.0])
 
 
 @pytest.mark.stranger("ffmpeg")
-def test_ffmpeg_plays_the_playlist(made, lesson):
-    path, index = made
-    playlist = write_playlist(path, index)
-    ffmpeg_plays(playlist)
-    assert picture_hashes(playlist) == picture_hashes(lesson)
+def test_ffmpeg_decodes_the_same_pictures(made: Made) -> None:
+    path = made.written(made.index.muxed)
+    ffmpeg_plays(path)
+    assert picture_hashes(path) == picture_hashes(made.source)
     assert len(picture_hashes(path)) == SECONDS * FPS
-    counts, source = frame_counts(path), frame_counts(lesson)
-    assert counts["video"] == source["video"] and counts["audio"] == source["audio"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"movflags": "frag_keyframe+empty_moov+default_base_moof"},
+        {"movflags": "negative_cts_offsets"},
+        {"use_editlist": "0"},
+        {"video_track_timescale": "90000", "movie_timescale": "48000"},
+    ],
+    ids=lambda options: next(iter(options.values())),
+)
+def test_every_way_of_writing_the_source(lesson: Path, tmp_path: Path, options: dict[str, str]) -> None:
+    check(cut(remuxed(lesson, tmp_path / "other.mp4", **options), tmp_path))
+
+
+ENCODERS = {
+    "h265": [
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-x265-params",
+        "keyint=50:open-gop=0:log-level=none",
+        "-tag:v",
+        "hvc1",
+    ],
+    "h265 open": ["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "keyint=50:open-gop=1:log-level=none"],
+    "h264 open": ["-c:v", "libx264", "-x264-params", "keyint=50:open-gop=1:scenecut=0"],
+    "h264 vfr": ["-c:v", "libx264", "-preset", "veryfast", "-g", "50", "-vf", "select='not(mod(n,7)*mod(n,5))'"],
+    "h264 one key": ["-c:v", "libx264", "-preset", "ultrafast", "-x264-params", "keyint=infinite:scenecut=0"],
+}
+
+
+@pytest.mark.stranger("ffmpeg")
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_codecs_and_groups_of_pictures(tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "source.mp4"
+    inputs = ["-f", "lavfi", "-i", "testsrc2=s=160x120:r=25", "-f", "lavfi", "-i", "sine=r=48000"]
+    given = ["-t", "20", *ENCODERS[kind], "-fps_mode", "passthrough", "-c:a", "aac", str(source)]
+    subprocess.run(["ffmpeg", "-v", "error", *inputs, *given], check=True, timeout=60)
+    made = cut(source, tmp_path)
+    check(made)
+    form = made.index.muxed
+    assert form.codecs.startswith({"h265": "hvc1.1.6.L", "h265 open": "hev1.1.6.L"}.get(kind, "avc1."))
+    assert made.index.independent == ("open" not in kind)
+    assert len(form) == {"h264 vfr": 3, "h264 one key": 1}.get(kind, 4)
+    path = made.written(form)
+    ffmpeg_plays(path)
+    assert picture_hashes(path) == picture_hashes(source)
 
 
 @pytest.mark.stranger("ffmpeg")
@@ -94,72 +202,64 @@ def test_ffmpeg_plays_the_playlist(made, lesson):
         "h264_firstpts_10s.mp4",
         "h264_editlist_positive_shift.mp4",
         "h264_2byte_nal_length.mp4",
+        "h264_empty_second_track.mp4",
+        "h264_with_chapters.mp4",
+        "hevc_8k_300ms.mp4",
+        "hevc_hlg10.mp4",
+        "mov_bt601.mov",
+        "phone_android_slowmo_vfr.mp4",
+        "fmp4_plain.mp4",
+        "fmp4_multi_sidx.mp4",
     ],
 )
-def test_files_that_nobody_here_made(shared_media, tmp_path, name):
-    out = tmp_path / "out.mp4"
-    index = fragment(shared_media / name, out)
-    playlist = write_playlist(out, index)
-    ffmpeg_plays(playlist)
-    assert len(picture_hashes(playlist)) == len(picture_hashes(shared_media / name))
-    theirs, ours = first_times(shared_media / name), first_times(out)
+def test_files_that_nobody_here_made(shared_media: Path, tmp_path: Path, name: str) -> None:
+    made = cut(shared_media / name, tmp_path)
+    check_loosely(made)
+    path = made.written(made.index.muxed)
+    theirs, ours = first_times(shared_media / name), first_times(path)
     if "audio" in theirs:
         assert ours["audio"] - ours["video"] == pytest.approx(theirs["audio"] - theirs["video"], abs=0.001)
-    assert min(ours.values()) == pytest.approx(index.media_start_s, abs=0.001)
+    zero_s = made.index.muxed.zero / made.index.muxed.timescale
+    assert min(ours.values()) == pytest.approx(zero_s, abs=0.001)
 
 
-def test_other_codecs_are_refused(shared_media, tmp_path):
-    for name in ("vp9_in_mp4.mp4", "bad_cut_at_60kB.mp4", "bad_smallest.mp4", "h264_twos_pcm.mp4"):
+def check_loosely(made: Made) -> None:
+    """As `check`, for files whose key flags libavformat sees otherwise, or that begin with sound."""
+    for form, kinds in ((made.index.muxed, ("video", "audio")), (made.index.video, ("video",))):
+        for kind in kinds[: 1 + (made.index.audio is not None)]:
+            found = packets(made.written(form), kind)
+            assert [each.data for each in found] == [each.data for each in packets(made.source, kind)]
+            assert all(each.pts >= each.dts >= 0 for each in found)
+
+
+def test_other_codecs_are_refused(shared_media: Path, tmp_path: Path) -> None:
+    for name in ("vp9_in_mp4.mp4", "h264_twos_pcm.mp4", "opus_fragmented.mp4"):
         with pytest.raises(Unmuxable, match="transcode"):
-            fragment(shared_media / name, tmp_path / "out.mp4")
+            cut(shared_media / name, tmp_path)
+    for name in ("bad_cut_at_60kB.mp4", "bad_smallest.mp4", "bad_zero_length.mp4"):
+        with pytest.raises(MediaError):
+            cut(shared_media / name, tmp_path)
 
 
-@pytest.mark.stranger("ffmpeg")
-def test_box_walker_agrees_with_ffprobe_about_a_foreign_fragmented_file(tmp_path, lesson):
-    out = tmp_path / "ffmpeg.mp4"
-    flags = ["-c", "copy", "-movflags", "frag_keyframe+empty_moov+default_base_moof"]
-    subprocess.run(["ffmpeg", "-v", "error", "-i", str(lesson), *flags, str(out)], check=True)
-    data = out.read_bytes()
-    with out.open("rb") as file:
-        boxes = list(walk_file(file, len(data)))
-    moov = next(b for b in boxes if b.kind == "moov")
-    scales = track_scales(data[moov.offset_bytes + 8 : moov.offset_bytes + moov.length_bytes])
-    assert [kind for kind, _ in scales.values()] == ["vide", "soun"]
-    moofs = [b for b in boxes if b.kind == "moof"]
-    runs = [read_moof(data[b.offset_bytes + 8 : b.offset_bytes + b.length_bytes]) for b in moofs]
-    keys = [r for each in runs for r in each if scales[r.track_id][0] == "vide" and r.starts_with_sync]
-    assert len(keys) == SECONDS // 2
-    probe = subprocess.run(
-        ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=dts,flags", "-of", "csv=p=0", out],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    theirs = [int(line.split(",")[0]) for line in probe.stdout.splitlines() if line.split(",")[1].startswith("K")]
-    assert [r.decode_time - keys[0].decode_time for r in keys] == [t - theirs[0] for t in theirs]
-
-
-@pytest.mark.parametrize("data", [b"\0\0\0\x07free", b"\0\0\0\x20free", b"\0\0\0", b"\0\0\0\1free" + b"\0" * 8])
-def test_impossible_boxes(tmp_path, data):
-    path = tmp_path / "boxes"
-    path.write_bytes(data)
-    with path.open("rb") as file, pytest.raises(Unmuxable, match="impossible length"):
-        list(walk_file(file, len(data)))
-    with pytest.raises(Unmuxable, match="impossible length"):
-        list(children(data))
-    with pytest.raises(Unmuxable):
-        find(b"", "moof")
-
-
-def test_index_save_load_and_damage(made, tmp_path):
-    _, index = made
-    path = tmp_path / "i"
-    index.save(path)
-    assert Fmp4Index.load(path) == index
+def test_index_save_load_and_damage(made: Made, tmp_path: Path) -> None:
+    path = tmp_path / "index"
+    made.index.save(path)
+    assert Fmp4Index.load(path) == made.index
     data = path.read_bytes()
-    for length in range(0, len(data), 11):
-        path.write_bytes(data[:length])
-        with pytest.raises(DamagedIndex):
-            Fmp4Index.load(path)
-    for changes in ({"version": 9}, {"segments": index.segments[:1]}, {"segments": index.segments[1:]}):
-        msgspec.structs.replace(index, **changes).save(path)
-        with pytest.raises(DamagedIndex, match="make it again"):
-            Fmp4Index.load(path)
+    for at in range(0, len(data), 29):
+        for spoiled in (data[:at], data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]):
+            path.write_bytes(spoiled)
+            with pytest.raises(DamagedIndex, match="make it again"):
+                Fmp4Index.load(path)
+
+
+def test_a_cut_file_of_heads_is_seen(made: Made, tmp_path: Path) -> None:
+    short = tmp_path / "heads"
+    short.write_bytes(made.heads.read_bytes()[:-1])
+    last = made.index.pictures
+    with pytest.raises(DamagedIndex):
+        last.read(short, len(last) - 1)
+    for number in (-1, len(last)):
+        with pytest.raises(IndexError):
+            last.read(short, number)
+    assert np.all(last.durations > 0)

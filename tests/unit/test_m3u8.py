@@ -17,9 +17,8 @@ from wire.m3u8 import (
     Segment,
     Variant,
     parse,
-    write_master,
-    write_media,
 )
+from wire.m3u8_write import write_master, write_media
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "m3u8"
 

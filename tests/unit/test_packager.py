@@ -23,7 +23,7 @@ from tests.sync_lab import Lab
 from tests.unit.test_ts_mux import make_lesson
 
 MODULE = importlib.import_module("edge_server.packager.package")  # the package gives this name to the function
-DERIVED = ["fmp4.index", "media.m4s", "media.ts", "ts.index"]
+DERIVED = ["fmp4.heads", "fmp4.index", "media.ts", "mp4.index", "ts.index"]
 SHA = "ab" * 32
 
 
@@ -48,20 +48,21 @@ def folder(root: Path) -> Path:
     return root / "ab" / SHA / f"v{PACKAGER_VERSION}"
 
 
-def test_it_makes_two_files_and_their_indexes(mp4: Path, done: Path) -> None:
+def test_it_makes_a_transport_stream_and_indexes(mp4: Path, done: Path) -> None:
     assert everything(done) == [f"ab/{SHA}/v{PACKAGER_VERSION}/{name}" for name in DERIVED]
     made = load(mp4, SHA, done)
     assert made.mp4 == mp4
     assert made.ts.stat().st_size == made.ts_index.length_bytes > 188
-    assert made.fmp4.stat().st_size == made.fmp4_index.length_bytes > 1000
-    assert made.ts.read_bytes()[:1] == b"G" and made.fmp4.read_bytes()[4:8] == b"ftyp"
+    assert made.heads.stat().st_size == made.fmp4_index.heads_bytes > 1000
+    assert made.ts.read_bytes()[:1] == b"G" and made.heads.read_bytes()[4:8] == b"moof"
+    assert sum(path.stat().st_size for path in folder(done).iterdir()) < 1.3 * mp4.stat().st_size
     assert made.ts_index.duration_s == pytest.approx(3.0, abs=0.05)
     assert made.fmp4_index.duration_s == pytest.approx(3.0, abs=0.05)
 
 
 def test_a_second_time_does_nothing(mp4: Path, done: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: (folder(done) / name).stat() for name in DERIVED}
-    for name in ("mux_ts", "fragment"):
+    for name in ("mux_ts", "segment_mp4"):
         monkeypatch.setattr(MODULE, name, lambda *_: pytest.fail("made again"))
     assert package(mp4, SHA, done).ts_index.duration_s > 0
     assert {name: (folder(done) / name).stat() for name in DERIVED} == before
@@ -71,7 +72,7 @@ class PowerCut(BaseException):
     """Nothing after it runs: what it leaves is what a disk would hold."""
 
 
-@pytest.mark.parametrize("step", range(10))
+@pytest.mark.parametrize("step", range(11))
 def test_whatever_durable_call_it_stops_at_the_next_attempt_succeeds(
     mp4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
@@ -96,7 +97,7 @@ def test_whatever_durable_call_it_stops_at_the_next_attempt_succeeds(
             complete = folder(tmp_path).exists()
         else:
             complete = True
-    assert bool(cuts) == (step < 9), "four files, their folder, the rename, three folders above"
+    assert bool(cuts) == (step < 10), "five files, their folder, the rename, three folders above"
     if complete:
         assert sorted(path.name for path in folder(tmp_path).iterdir()) == DERIVED
     else:
@@ -109,7 +110,7 @@ def test_whatever_durable_call_it_stops_at_the_next_attempt_succeeds(
 def test_nothing_is_in_its_place_before_it_is_on_the_disk(
     mp4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All four files and their folder are synced before the rename, the parents after it."""
+    """All files and their folder are synced before the rename, the parents after it."""
     calls: list[str] = []
     real_fsync, real_rename = os.fsync, Path.rename
 
@@ -129,7 +130,7 @@ def test_nothing_is_in_its_place_before_it_is_on_the_disk(
     assert calls[at + 1 :] == [SHA, "ab", tmp_path.name]
 
 
-@pytest.mark.parametrize("stage", ["mux_ts", "fragment"])
+@pytest.mark.parametrize("stage", ["mux_ts", "segment_mp4"])
 def test_a_full_disk_leaves_nothing(mp4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     def full(_source: Path, out: Path) -> None:
         out.write_bytes(b"half")
@@ -143,7 +144,7 @@ def test_a_full_disk_leaves_nothing(mp4: Path, tmp_path: Path, monkeypatch: pyte
     package(mp4, SHA, tmp_path)
 
 
-@pytest.mark.parametrize("name", DERIVED)
+@pytest.mark.parametrize("name", [name for name in DERIVED if name != "mp4.index"])
 @pytest.mark.parametrize("how", ["gone", "cut", "longer", "empty"])
 def test_damage_is_seen_and_mended(mp4: Path, done: Path, tmp_path: Path, name: str, how: str) -> None:
     root = tmp_path / "derived"
@@ -163,6 +164,31 @@ def test_damage_is_seen_and_mended(mp4: Path, done: Path, tmp_path: Path, name: 
         load(mp4, SHA, root)
     package(mp4, SHA, root)
     assert file.read_bytes() == good
+
+
+@pytest.mark.parametrize("left", [b"", b"junk", None])
+def test_where_samples_lie_is_read_again_when_its_index_is_damaged(
+    mp4: Path, done: Path, tmp_path: Path, left: bytes | None
+) -> None:
+    root = tmp_path / "derived"
+    shutil.copytree(done, root)
+    made = load(mp4, SHA, root)
+    sound = [each.offsets.tolist() for each in made.samples().tracks]
+    index = folder(root) / "mp4.index"
+    if left is None:
+        index.unlink()
+        with pytest.raises(NotPackaged):
+            load(mp4, SHA, root)
+    else:
+        index.write_bytes(left)
+    assert [each.offsets.tolist() for each in made.samples().tracks] == sound
+
+
+def test_an_mp4_of_another_length_is_not_packaged(mp4: Path, done: Path, tmp_path: Path) -> None:
+    longer = tmp_path / "longer.mp4"
+    longer.write_bytes(mp4.read_bytes() + b"\0")
+    with pytest.raises(NotPackaged, match="other lengths"):
+        load(longer, SHA, done)
 
 
 def test_what_another_version_made_goes_when_ours_is_there(mp4: Path, done: Path, tmp_path: Path) -> None:
@@ -211,10 +237,10 @@ def test_the_shelf_reads_an_index_once_and_notices_what_others_do(mp4: Path, don
     assert shelf.packaged(stored(mp4)) is not again
 
 
-def test_the_shelf_holds_a_bounded_number_of_indexes(
+def test_the_shelf_holds_indexes_of_a_bounded_size(
     mp4: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf_module, "LOADED_MAX_COUNT", 2)
+    monkeypatch.setattr(shelf_module, "LOADED_MAX_BYTES", 2 * load(mp4, SHA, done).held_bytes)
     names = [f"{number:02d}" * 32 for number in (1, 2, 3)]
     for name in names:
         target = folder_of(name, tmp_path)
@@ -260,7 +286,7 @@ def test_prepare_packages_what_is_missing_and_says_how_far_it_is(
     assert shelf.prepare(view, lambda _: None) == 1
     for each in view.active.files.values():
         if each.path.endswith(".mp4"):
-            assert shelf.packaged(each).fmp4_index.segments
+            assert shelf.packaged(each).fmp4_index.muxed.durations_s
 
 
 def test_prepare_refuses_a_release_that_does_not_hold_what_it_lists(mp4: Path, tmp_path: Path) -> None:
