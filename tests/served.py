@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from fixtures.lessons import make_counted_lesson, make_picture_text
 
@@ -38,6 +39,7 @@ class Served:
     video: str
     page: str
     frames: int = FRAMES
+    pid: int = 0
 
     @property
     def central(self) -> Path:
@@ -78,14 +80,21 @@ def published(root: Path) -> tuple[str, str]:
 def serving(root: Path) -> Iterator[Served]:
     """Publish, sync and serve until the block ends."""
     video, page = published(root)
+    with serve(root, video, page) as served:
+        yield served
+
+
+@contextmanager
+def serve(root: Path, video: str, page: str, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Served]:
+    """Serve what was published until the block ends; ``settings`` are added to the environment."""
     command = [str(BIN / "edge-server"), "serve", "--dir", str(root / "edge"), "--json"]
     command += ["--http-port", "0", "--rtsp-port", "0"]
     with (root / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env={**os.environ})
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env={**os.environ, **settings})
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
-            yield Served(root, str(ready["http"]), str(ready["rtsp"]), video, page)
+            yield Served(root, str(ready["http"]), str(ready["rtsp"]), video, page, pid=process.pid)
         finally:
             process.terminate()
             process.wait(20)

@@ -10,15 +10,18 @@ from pathlib import Path
 from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
 from edge_server.bootstrap.failures import Known, briefly, explain
-from edge_server.bootstrap.http_port import HttpPort, HttpSettings
+from edge_server.bootstrap.http_port import Crew, HttpPort
+from edge_server.bootstrap.http_settings import check_http, make_http_settings
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
+from edge_server.bootstrap.media import make_media
+from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
-from edge_server.egress import EgressContext, dash, files, first_of, hls
+from edge_server.egress import EgressContext, files
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.packager import Shelf
-from edge_server.plane.lookup import Media
+from edge_server.plane.counts import Counts
 from edge_server.portal import Dialect, PortalRequest, PortalState
 from edge_server.sessions.accounts import AccountBook
 from edge_server.sessions.logins import LoginLimits, Logins
@@ -58,6 +61,7 @@ def check_settings(config: EdgeConfig) -> None:
     clock = SystemClock()
     make_line(config, clock)
     check_lan(config, clock)
+    check_http(config)
     check_admission(config)
 
 
@@ -191,7 +195,12 @@ class Edge:
         ctx = EgressContext(self.view, self._shelf, self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=Rules(config.rtsp_banner))
-        admission = make_admission(config, self.root, self.clock)
+        memory = shared_memory(config.workers)
+        table, *rows = memory.pieces
+        if config.workers == 1:
+            memory.close()
+        counts = [Counts(each) for each in rows]
+        admission = make_admission(config, self.root, self.clock, memory=table)
         whep = WhepService(ctx, max_viewers=config.whep_max_viewers)
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
         shared = self.lan.relay
@@ -199,18 +208,14 @@ class Edge:
         http = HttpPort(
             host=config.host,
             port=config.http_port,
-            media=Media(
-                find=first_of(hls.find(ctx), dash.find(ctx), files.find(ctx)),
-                view=self.view,
-                door=admission.tickets.door,
-                seen=admission.watching.seen,
-                prefixes=(*files.PREFIXES, hls.PREFIX, dash.PREFIX),
-            ),
+            media=make_media(ctx, admission),
             routes=[*files.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
             state=partial(self._portal_state, logins, rtsp, admission),
             clock=self.clock,
-            settings=HttpSettings(grace_s=config.grace_s),
+            settings=make_http_settings(config, self.root),
+            counts=counts[0],
+            crew=Crew(Start(self.root, config, memory).command, counts[1:]) if config.workers > 1 else None,
         )
         self._http = http
         stack: list[Service] = [rtsp, whep, http, Timekeeper(self.judged, self.clock)]

@@ -18,21 +18,20 @@ from aiohttp import web
 
 from edge_server.egress import SERVER_BANNER, not_found
 from edge_server.plane.counts import Count, Counts
-from edge_server.plane.handover import HandedOver
+from edge_server.plane.front import Front
+from edge_server.plane.handover import GiveBack, HandedOver, Wanted
 from edge_server.plane.journal import Journal
 from edge_server.plane.limits import Limits
-from edge_server.plane.listener import Listener, listen, room_for
+from edge_server.plane.listener import listen, room_for
 from edge_server.plane.lookup import Accel, Media
 from edge_server.plane.pages import Pages
-from edge_server.plane.plane import Plane
 from edge_server.plane.through_aiohttp import answer
+from edge_server.plane.workers import Command, Passed, Workers
 from edge_server.portal import REQUEST_BODY_MAX_BYTES, Dialect, PortalReply, PortalRequest, PortalState
 from edge_server.sessions.tickets import Refused
 from runtime.clock import Clock
 from wire.http_request import path_of
 
-SWEEP_S = 1.0
-DRAIN_LOOK_S = 0.05
 FORM_FIELDS_MAX = 200
 GONE = PortalReply(404, "没有这个页面 / no such page\n".encode(), "text/plain; charset=utf-8")
 _FORM = "application/x-www-form-urlencoded"
@@ -56,6 +55,14 @@ class HttpSettings:
     accel: Accel | None = None
     tls: Tls | None = None
     """Everything goes through aiohttp then, and through Python byte by byte."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """How to start workers, and where each counts."""
+
+    command: Command
+    rows: Sequence[Counts]
 
 
 def dialect_for(path: str, dialects: Sequence[Dialect]) -> Dialect | None:
@@ -112,11 +119,13 @@ class HttpPort:
     counts: Counts = field(default_factory=Counts)
     pages: Pages | None = None
     """What knows the disk; made here unless somebody else does."""
+    crew: Crew | None = None
+    """Worker processes that serve media instead of this one."""
     address: str = ""
     """Base URL, known once ready."""
     _runner: web.AppRunner | None = None
-    _listener: Listener | None = None
-    _plane: Plane | None = None
+    _front: Front | None = None
+    _workers: Workers | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled.
@@ -146,11 +155,10 @@ class HttpPort:
 
     async def drain(self) -> None:
         """Stop accepting; running downloads finish inside the grace period."""
-        if self._listener is not None and self._plane is not None:
-            self._listener.close()
-            self._plane.begin_drain()
-            while self._plane.busy:
-                await self.clock.sleep_until(self.clock.monotonic() + DRAIN_LOOK_S)
+        if self._workers is not None:
+            await self._workers.drain()
+        if self._front is not None:
+            await self._front.drain()
         if self._runner is not None:
             await self._runner.shutdown()
 
@@ -163,58 +171,78 @@ class HttpPort:
         await asyncio.Event().wait()
 
     async def _serve_plain(self, runner: web.AppRunner, ready: Callable[[], None]) -> None:
-        loop, settings = asyncio.get_running_loop(), self.settings
-        limits = replace(
-            settings.limits,
-            connections_max_count=room_for(settings.limits.connections_max_count, settings.limits.files_max_count),
-        )
-        listening = listen(self.host, self.port)
+        settings = self.settings
+        room = room_for(settings.limits.connections_max_count, settings.limits.files_max_count)
+        limits = replace(settings.limits, connections_max_count=room)
         async with asyncio.TaskGroup() as group:
-            plane: Plane
+            front: Front
 
             def hand_over(sock: socket.socket, data: bytes, peer: str) -> None:
-                def back(returned: socket.socket, rest: bytes) -> None:
-                    plane.take(returned, peer, rest)
+                take(sock, data, lambda back, rest: front.plane.take(back, peer, rest))
 
-                def protocol() -> HandedOver:
-                    server = runner.server
-                    assert server is not None
-                    return HandedOver(
-                        server,
-                        data,
-                        loop=loop,
-                        wanted=plane.wants,
-                        back=back,
-                        counts=self.counts,
-                        keepalive_timeout=limits.idle_timeout_s,
-                    )
+            def take(sock: socket.socket, data: bytes, back: GiveBack) -> None:
+                group.create_task(self._connect(runner, front.plane.wants, sock, data, back))
 
-                group.create_task(_connect(loop, protocol, sock, self.counts))
+            def received(passed: Passed) -> None:
+                self.counts.row[Count.OPEN] += 1
 
-            journal = Journal(settings.access_log) if settings.access_log is not None else None
-            plane = Plane(
-                loop,
+                def back(sock: socket.socket, rest: bytes) -> None:
+                    if not passed.channel.open:
+                        front.plane.take(sock, passed.peer, rest)
+                        return
+                    self.counts.row[Count.OPEN] -= 1
+                    passed.channel.pass_on(sock, rest, passed.peer)
+
+                take(passed.sock, passed.data, back)
+
+            if self.crew is None:
+                listening = listen(self.host, self.port)
+                self._named("http", listening.getsockname())
+            else:
+                listening = None
+                self._workers = Workers(self.clock, self.crew.command, self.crew.rows, received)
+                self._named("http", self._workers.listen(self.host, self.port))
+            front = self._front = Front(
                 self.clock,
                 self.media,
                 hand_over,
                 limits=limits,
                 counts=self.counts,
-                journal=journal,
+                rows=[self.counts, *(self.crew.rows if self.crew else ())],
+                listening=listening,
+                journal=Journal(settings.access_log) if settings.access_log is not None else None,
                 accel=settings.accel,
                 pages=self.pages,
             )
-            listener = Listener(loop, listening, plane, [self.counts])
-            self._plane, self._listener = plane, listener
-            try:
-                self._named("http", listening.getsockname())
-                ready()
-                while True:
-                    await self.clock.sleep_until(self.clock.monotonic() + SWEEP_S)
-                    plane.sweep()
-                    listener.sweep()
-            finally:
-                listener.close()
-                plane.close()
+            if self._workers is not None:
+                group.create_task(self._workers.run(ready))
+                await front.run(lambda: None)
+            else:
+                await front.run(ready)
+
+    async def _connect(
+        self, runner: web.AppRunner, wanted: Wanted, sock: socket.socket, data: bytes, back: GiveBack
+    ) -> None:
+        """Give a connection to aiohttp."""
+        loop, server = asyncio.get_running_loop(), runner.server
+        try:
+            if server is None:
+                raise ConnectionAbortedError("the port is closed")
+            await loop.connect_accepted_socket(
+                lambda: HandedOver(
+                    server,
+                    data,
+                    loop=loop,
+                    wanted=wanted,
+                    back=back,
+                    counts=self.counts,
+                    keepalive_timeout=self.settings.limits.idle_timeout_s,
+                ),
+                sock,
+            )
+        except OSError:  # the client is gone
+            sock.close()
+            self.counts.row[Count.OPEN] -= 1
 
     def _named(self, scheme: str, address: tuple[Any, ...]) -> None:
         host, port = address[:2]
@@ -244,16 +272,6 @@ class HttpPort:
         for name, value in reply.headers:
             response.headers.add(name, value)
         return response
-
-
-async def _connect(
-    loop: asyncio.AbstractEventLoop, protocol: Callable[[], HandedOver], sock: socket.socket, counts: Counts
-) -> None:
-    try:
-        await loop.connect_accepted_socket(protocol, sock)
-    except OSError:  # the client is gone
-        sock.close()
-        counts.row[Count.OPEN] -= 1
 
 
 async def _sign(request: web.Request, response: web.StreamResponse) -> None:

@@ -100,7 +100,7 @@ class HandedOver(web.RequestHandler):
         data = self._waiting
         if not data:
             return
-        if transport.get_write_buffer_size() == 0 and self._wanted(data):
+        if transport.get_write_buffer_size() == 0 and len(data) <= REST_MAX_BYTES and self._wanted(data):
             self._give_back(transport, data)
             return
         length = message_bytes(data)
