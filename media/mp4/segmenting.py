@@ -33,6 +33,10 @@ APART_MAX_S: Final = 1.5
 WASTE_MAX_PART: Final = 0.1
 WASTE_MAX_BYTES: Final = 4096
 """Bytes of a range that belong to neither: more than both, and the segment is gathered from several ranges."""
+PICTURES_PER_S_MAX: Final = 2
+"""Of those for fast winding; some files hold nothing but pictures that decoding can begin with."""
+STEP_MAX_TICKS: Final = (1 << 31) - 1
+"""Durations and offsets have 32 bits, and some players read them with a sign."""
 _STYP: Final = box(b"styp", b"msdh", bytes(4), b"msdhcmfs")
 
 
@@ -159,6 +163,8 @@ def _timed(tracks: Sequence[Mp4Track], skipped: int) -> list[_Timed]:
         dts += max(0, -int(dts[0]))  # a tick by rounding
         durations = np.append(np.diff(dts), track.durations[part][-1])
         composition = track.composition[part] - low
+        if max(int(durations.max()), int(composition.max())) >= STEP_MAX_TICKS:
+            raise Unmuxable("a sample lasts too long, or is shown too late after it is decoded; transcode the file")
         zero = floor(delay_s * track.timescale + Fraction(1, 2))
         made.append(
             _Timed(track, track.offsets[part], track.sizes[part], dts, durations, composition, track.sync[part], zero)
@@ -224,11 +230,13 @@ def _alone(out: BinaryIO, part: _Timed, edges: NDArray[np.int64]) -> Form:
 
 
 def _pictures(out: BinaryIO, video: _Timed, points: NDArray[np.int64]) -> Form:
+    slots = video.pts[points] * PICTURES_PER_S_MAX // video.track.timescale
+    points = points[np.unique(slots, return_index=True)[1]]
     ends = np.append(video.dts[points[1:]], video.end)
     segments = []
     for point, end in zip(points.tolist(), ends.tolist(), strict=True):
         one = slice(point, point + 1)
-        shown_for = np.array([max(1, end - int(video.dts[point]))], np.int64)
+        shown_for = np.array([min(max(1, end - int(video.dts[point])), STEP_MAX_TICKS)], np.int64)
         fields = video.offsets[one], video.sizes[one], int(video.dts[point]), shown_for
         runs = [Run(1, *fields, video.composition[one], np.ones(1, np.bool_))]
         segments.append((runs, ranges_of(runs)))

@@ -106,9 +106,13 @@ def place(edits: list[tuple[int, int, int]], movie_hz: int, track_hz: int, begin
         silent, edits = silent + edits[0][0], edits[1:]
     while edits and edits[-1][1] < 0:
         edits = edits[:-1]
+    pause = round(silent * track_hz / movie_hz)
+    if pause > TICKS_MAX:
+        raise Unmuxable("an edit list with impossible times; remux the file")
     if not edits:  # no edit list, or one that shows nothing at all, which no player obeys
-        pause = round(silent * track_hz / movie_hz)
         return Shown(pause, begin + pause, end + pause)
+    if round(sum(length for length, _, _ in edits) * track_hz / movie_hz) > TICKS_MAX:
+        raise Unmuxable("an edit list with impossible times; remux the file")
     slack = track_hz // movie_hz + 1  # an edit's length is rounded to the movie's ticks
     first = edits[0][1]
     for (before, at, _), (_, following, _) in pairwise(edits):
@@ -117,6 +121,5 @@ def place(edits: list[tuple[int, int, int]], movie_hz: int, track_hz: int, begin
     length = sum(each for each, _, _ in edits)
     if any(rate != 0x10000 for _, _, rate in edits):
         raise Unmuxable("the edit list changes the speed of a track; transcode the file")
-    pause = round(silent * track_hz / movie_hz)
     last = end if length == 0 else min(end, first + round(length * track_hz / movie_hz))
     return Shown(pause - first, pause, max(pause, last - first + pause))

@@ -196,6 +196,8 @@ class Fragments:
         if self._left < 0 or not 0 <= at <= len(data):
             raise NotMp4(f"run at {trun.start}: too many samples, or data outside of the file")
         fields = [f for f in (_TRUN_DURATION, _TRUN_SIZE, _TRUN_FLAGS, _TRUN_COMPOSITION) if flags & f]
+        if not fields and count * max(1, defaults.size) > len(data):
+            raise NotMp4(f"run at {trun.start}: {count} samples do not fit into the file")
         table = numbers(data, trun, where, count * len(fields), ">u4")
         if count == 1:
             own = dict(zip(fields, table.tolist(), strict=True))

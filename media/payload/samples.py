@@ -59,8 +59,8 @@ def read_tables(data: memoryview, stbl: dict[bytes, Box], *, most: int, blocks: 
         if len(offsets) > most or count * size > len(data):
             raise NotMp4(f"{len(offsets)} chunks of PCM with {count} samples of {size} bytes: more than there can be")
         return Samples(offsets, np.diff(edges) * size, np.ones(len(offsets), np.bool_))
-    if count > most:
-        raise NotMp4(f"{count} samples in one track; at most {most} in a file")
+    if count > most or count * size > len(data):
+        raise NotMp4(f"{count} samples in one track; at most {most} in a file, or fewer if they do not fit into it")
     lengths = np.full(count, size, np.int64) if size else _sizes(data, stbl, count)
     ends = np.cumsum(lengths)
     begin = ends - lengths
