@@ -11,10 +11,11 @@ from typing import Any
 
 import aiohttp
 import aioice.ice
+import numpy as np
 import pytest
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from av import VideoFrame
+from av import AudioFrame, VideoFrame
 
 from domain.courseware import Catalogue, Column, Courseware, ItemClass, MediaFamily
 from edge_server.egress import EgressContext
@@ -26,6 +27,7 @@ from fixtures.lessons import make_counted_lesson
 from runtime.clock import SystemClock
 from runtime.service import running
 from tests.web_lab import ISSUED, Lab, rendition, serving, view_of
+from wire.rtp import SenderReport, parse_rtcp
 
 FRAMES = 250
 PLAIN, MIXED, ORDERLESS = "10000001", "10000002", "10000003"
@@ -96,10 +98,11 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 class Stranger:
     """aiortc as a viewer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, sound: bool = False) -> None:
         self.url, self.location = url, ""
         self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self.video = self.pc.addTransceiver("video", direction="recvonly").receiver
+        self.sound = self.pc.addTransceiver("audio", direction="recvonly").receiver if sound else None
 
     async def watch(self, http: aiohttp.ClientSession) -> None:
         await self.pc.setLocalDescription(await self.pc.createOffer())
@@ -169,6 +172,72 @@ async def test_lost_packets_are_sent_again(made: Lab, monkeypatch: pytest.Monkey
         await nobody_left(service)
 
 
+async def test_sound_comes_with_its_picture(made: Lab) -> None:
+    """The tone of the second second begins with frame 25, by the wall times that the sender's reports give both."""
+    async with watched(made) as (service, base), aiohttp.ClientSession() as http:
+        viewer = Stranger(f"{base}/whep/{PLAIN}", sound=True)
+        assert viewer.sound is not None
+        begun = {"video": first_timestamp(viewer.video), "sound": first_timestamp(viewer.sound)}
+        await viewer.watch(http)
+        reports = sender_reports(viewer.video.transport)
+        frames = await viewer.frames(40)
+        assert frames[25][0] == 25
+        onset = await tone_after_silence(viewer.sound.track)
+        video, sound = await reports
+        seen_s = wall_s(video, (await begun["video"]) + frames[25][1], 90_000)
+        heard_s = wall_s(sound, (await begun["sound"]) + onset, 48_000)
+        assert abs(seen_s - heard_s) < 0.005
+        await viewer.pc.close()
+        await nobody_left(service)
+
+
+def first_timestamp(receiver: Any) -> asyncio.Future[int]:
+    """Return the RTP time that the stranger counts from."""
+    found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    take = receiver._handle_rtp_packet
+
+    async def look(packet: Any, arrival_time_ms: int) -> None:
+        if not found.done():
+            found.set_result(packet.timestamp)
+        await take(packet, arrival_time_ms=arrival_time_ms)
+
+    receiver._handle_rtp_packet = look
+    return found
+
+
+def sender_reports(transport: Any) -> asyncio.Future[list[SenderReport]]:
+    """Return the reports of both streams from one datagram."""
+    found: asyncio.Future[list[SenderReport]] = asyncio.get_running_loop().create_future()
+    take = transport._handle_rtcp_data
+
+    async def look(data: bytes) -> None:
+        reports = [each for each in parse_rtcp(data) if isinstance(each, SenderReport)]
+        if len(reports) == 2 and not found.done():
+            found.set_result(reports)
+        await take(data)
+
+    transport._handle_rtcp_data = look
+    return found
+
+
+def wall_s(report: SenderReport, timestamp: int, clock_hz: int) -> float:
+    ahead = (timestamp - report.rtp_timestamp + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+    return report.ntp / 2**32 + ahead / clock_hz
+
+
+async def tone_after_silence(track: Any) -> int:
+    """Return when a tone begins after half a second without one, in samples since the first packet."""
+    quiet = 0
+    for _ in range(100):
+        frame = await track.recv()
+        assert isinstance(frame, AudioFrame) and frame.pts is not None and frame.sample_rate == 48_000
+        loud = np.abs(frame.to_ndarray().reshape(-1, 2)[:, 0]) > 1000
+        if loud.any() and quiet > 24_000:
+            return frame.pts + int(loud.argmax())
+        quiet = 0 if loud.any() else quiet + len(loud)
+    raise AssertionError("no tone in four seconds")
+
+
 async def test_viewers_share_what_is_made_and_each_has_the_whole(made: Lab) -> None:
     async with watched(made) as (service, base), aiohttp.ClientSession() as http:
         viewers = [Stranger(f"{base}/whep/{PLAIN}") for _ in range(3)]
@@ -177,7 +246,7 @@ async def test_viewers_share_what_is_made_and_each_has_the_whole(made: Lab) -> N
         for frames in [await viewer.frames(40) for viewer in viewers]:
             consecutive(frames, 0)
         assert service.chunks is not None
-        assert service.chunks.counters["made"] <= 5, "pictures of 10 s lie in 5 chunks"
+        assert service.chunks.counters["made"] <= 5, "the pictures of 10 s lie in 5 chunks"
         for viewer in viewers:
             await viewer.pc.close()
         await nobody_left(service)
@@ -244,7 +313,7 @@ async def test_refusals(made: Lab) -> None:
 
 # -- a browser
 
-PAGE = """<!doctype html><meta charset=utf-8><video id=v muted autoplay playsinline></video><script>
+PAGE = """<!doctype html><meta charset=utf-8><video id=v autoplay playsinline></video><script>
 const wait = ms => new Promise(done => setTimeout(done, ms));
 (async () => {
   const told = {};
@@ -321,6 +390,9 @@ async def test_chromium_plays(made: Lab, tmp_path: Path, path: str, wanted: int)
     steps = [(b - a) & 0xFFFFFFFF for a, b in zip(told["shown"], told["shown"][1:], strict=False)]
     assert steps and all(0 < step < 90_000 and step % 3600 == 0 for step in steps), "shown in order, on the grid"
     assert (told["width"], told["deleted"]) == (320, 200)
+    sound = told["stats"]["audio"]
+    assert sound["packetsReceived"] >= 10 and sound["packetsLost"] == 0
+    assert sound["totalAudioEnergy"] > 0
     assert service.counters["viewers connected"] == 1
 
 

@@ -13,7 +13,8 @@ import pytest
 from edge_server.egress.whep import inside
 from edge_server.egress.whep.chunks import Chunks
 from edge_server.egress.whep.datagrams import RUN_MAX_BYTES, RUN_MAX_COUNT, runs
-from edge_server.egress.whep.lesson import Chunk, Frame, NotInOrder, chunk_of, open_lesson
+from edge_server.egress.whep.frames import Chunk, Frame, chunk_of
+from edge_server.egress.whep.lesson import NotInOrder, open_lesson
 from edge_server.egress.whep.negotiate import Credentials, Refused, Side, read_offer, write_answer
 from edge_server.egress.whep.outgoing import HISTORY_MAX_PACKETS, Format, Numbers, Outgoing
 from edge_server.egress.whep.pacing import Pacing

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable
 
-from edge_server.egress.whep.lesson import Chunk
+from edge_server.egress.whep.frames import Chunk
 from media import MediaError
 
 KEPT_MAX_BYTES = 128 << 20

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from edge_server.egress.whep.lesson import Chunk, Frame
+from edge_server.egress.whep.frames import Chunk, Frame
 from edge_server.egress.whep.outgoing import Outgoing
 
 Ask = Callable[[Hashable, Callable[[], Chunk], Callable[[Chunk | Exception], None]], Chunk | None]

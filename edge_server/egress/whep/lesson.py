@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_server.egress.whep.frames import Chunk, Frame, chunk_of
+from edge_server.egress.whep.sound import Sound, sound_of
 from media import MediaError, Unmuxable
 from media.avc import AvcConfig, nal_units, read_avcc
 from media.mp4 import Mp4Track, read_mp4
@@ -21,29 +23,11 @@ CHUNK_MAX_S = 4.0
 CHUNK_MAX_BYTES = 8 << 20
 PROBED_MAX_COUNT = 64
 """Pictures out of order that are looked at: encoders refer to some of them from the first seconds, or never."""
-_PAYLOAD_COST_BYTES = 48
 _IMPORTANCE = 0x60
 
 
 class NotInOrder(MediaError):
     """Browsers cannot show the lesson: pictures that others refer to are shown in another order than decoded."""
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One picture, or one block of sound."""
-
-    time_s: float
-    """When it is shown, on the time line of the lesson; it is sent at the same time."""
-    payloads: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Frames that are made and kept together."""
-
-    frames: tuple[Frame, ...]
-    cost_bytes: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +51,7 @@ class Lesson:
     starts: tuple[int, ...]
     """First picture of each chunk, and the number of pictures."""
     duration_s: float
+    sound: Sound | None
     left_out: int
     """Pictures that are not sent: browsers cannot show B-frames by WebRTC, and no other picture needs these."""
 
@@ -125,12 +110,6 @@ class Lesson:
         return [*self.config.parameter_sets, *(unit for unit in units if unit and unit[0] & 31 not in (SPS, PPS))]
 
 
-def chunk_of(frames: Sequence[Frame]) -> Chunk:
-    """Put frames together; what they cost in memory is counted."""
-    cost = sum(len(payload) + _PAYLOAD_COST_BYTES for frame in frames for payload in frame.payloads)
-    return Chunk(tuple(frames), cost)
-
-
 def open_lesson(file: Path, sha256: str) -> Lesson:
     """Look a rendition through.
 
@@ -156,8 +135,9 @@ def open_lesson(file: Path, sha256: str) -> Lesson:
     pictures = Pictures(track.offsets[kept], track.sizes[kept], shown[kept] / track.timescale, track.sync[kept])
     if not pictures.sync[0]:
         raise Unmuxable("the video does not begin with a keyframe: transcode it")
+    sound = sound_of(file, sha256, index.first("audio"))
     left_out = int(late.sum())
-    return Lesson(file, sha256, config, pictures, _starts(pictures), index.duration_s, left_out)
+    return Lesson(file, sha256, config, pictures, _starts(pictures), index.duration_s, sound, left_out)
 
 
 def _check_late(data: memoryview, track: Mp4Track, late: NDArray[np.bool_], length_bytes: int) -> None:

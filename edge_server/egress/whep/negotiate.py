@@ -146,8 +146,9 @@ def _section(media: MediaDescription, format: Format, side: Side) -> MediaDescri
         ("msid", f"{side.stream} {media.kind}"),
         ("rtpmap", f"{format.payload_type} {offered[kinds[0]]}"),
     ]
-    if codec.parameters:
-        lines.append(("fmtp", f"{format.payload_type} {codec.parameters}"))
+    parameters = codec.parameters if video else ";".join(filter(None, (codec.parameters, "stereo=1;sprop-stereo=1")))
+    if parameters:
+        lines.append(("fmtp", f"{format.payload_type} {parameters}"))
     lines += [("rtcp-fb", f"{format.payload_type} {each}") for each in sorted(codec.feedback & _feedback(media.kind))]
     extensions = (format.mid_extension, _MID), (format.time_extension, _TIME)
     lines += [("extmap", f"{id} {uri}") for id, uri in extensions if id is not None]

@@ -109,7 +109,7 @@ class WhepService:
         raw = await _offer(request)
         begin_s = _begin(request.query.get("start", "0"))
         lesson = await self._best(self._find(item_id, request.query.get("rendition")))
-        wanted = read_offer(raw, profile_level_id=lesson.config.profile_level_id, has_sound=False)
+        wanted = read_offer(raw, profile_level_id=lesson.config.profile_level_id, has_sound=lesson.sound is not None)
         transport = request.transport
         local = transport.get_extra_info("sockname") if transport is not None else None
         if self._group is None or self.chunks is None or local is None:
@@ -147,7 +147,10 @@ class WhepService:
             raise Refused(503, f"本机地址不能用于 WebRTC / no WebRTC at this address: {error}") from error
         stream = secrets.token_hex(8)
         video = Outgoing(wanted.video, self._numbers(), stream)
+        sound = Outgoing(wanted.sound, self._numbers(), stream) if wanted.sound is not None else None
         tracks: list[tuple[Track, Outgoing]] = [(lesson, video)]
+        if sound is not None and lesson.sound is not None:
+            tracks.append((lesson.sound, sound))
         viewer = Viewer(
             tracks,
             chunks.take,
@@ -163,7 +166,7 @@ class WhepService:
             port=candidate.port,
             stream=stream,
             video_ssrcs=(video.numbers.ssrc, video.numbers.again_ssrc),
-            sound_ssrc=0,
+            sound_ssrc=sound.numbers.ssrc if sound is not None else 0,
         )
         return write_answer(wanted, side), session
 
