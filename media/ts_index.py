@@ -20,7 +20,7 @@ from media.index_file import read_index
 from wire.mpegts import PACKET_BYTES, PCR_HZ
 
 FORMAT: Final = "rural-media-edge/ts-index"
-VERSION: Final = 1
+VERSION: Final = 2
 INDEX_MAX_BYTES: Final = 64 * 1024 * 1024
 """A larger index file is refused unread."""
 
@@ -47,6 +47,10 @@ class TsKeyframe(msgspec.Struct, frozen=True, array_like=True):
     """The PCR itself, for `wire.mpegts.discontinuity_preamble`."""
     next_cc: dict[int, int]
     """PID -> continuity counter of its next payload packet from that offset on."""
+    length_bytes: int
+    """From ``offset_bytes`` to the end of the picture's last packet, with what lies between: enough for trick play."""
+    pts_90khz: int
+    """When the picture is shown, as the stream says it."""
 
 
 class TsPacing(msgspec.Struct, frozen=True, dict=True):

@@ -83,11 +83,27 @@ def taut_string(packets: Ints, ready_s: Floats, deadline_s: Floats) -> tuple[Flo
     return np.array(corners_t), np.array(corners_y)
 
 
-def leaving_times(corners: tuple[Floats, Floats], count: int) -> Floats:
-    """Return when packet 0, 1, … count-1 begins to leave; where the schedule pauses, after the pause."""
-    times, sent = corners
-    wanted = np.arange(count, dtype=np.float64)
-    piece = np.clip(np.searchsorted(sent, wanted + 1e-9, side="right") - 1, 0, len(sent) - 2)
-    rise = np.maximum(sent[piece + 1] - sent[piece], 1e-12)
-    share = np.clip((wanted - sent[piece]) / rise, 0.0, 1.0)
-    return np.asarray(np.maximum.accumulate(times[piece] + share * (times[piece + 1] - times[piece])))
+class Schedule:
+    """When packet 0, 1, … begins to leave on the way round the corners; where the schedule pauses, after the pause."""
+
+    def __init__(self, corners: tuple[Floats, Floats]) -> None:
+        """Take the corners of `taut_string`."""
+        times, sent = corners
+        rise = np.diff(sent)
+        self._pace = np.where(rise > 1e-12, np.diff(times) / np.maximum(rise, 1e-12), 0.0)
+        self._base = times[:-1] - sent[:-1] * self._pace
+        self._first = np.ceil(sent[:-1] - 1e-9).astype(np.int64)
+
+    def leaving_s(self, begin: int, stop: int) -> Floats:
+        """Return the times of packets ``begin`` to ``stop``; they never decrease."""
+        pieces = slice(*(np.searchsorted(self._first, (begin, stop - 1), side="right") - (1, 0)))
+        edges = np.clip(np.append(self._first[pieces], stop), begin, stop)
+        edges[0] = begin
+        counts = np.diff(edges)
+        times = np.repeat(self._pace[pieces], counts) * np.arange(begin, stop) + np.repeat(self._base[pieces], counts)
+        return np.asarray(np.maximum.accumulate(times))
+
+    def leaving_s_of(self, packets: Ints) -> Floats:
+        """Return the times of these packets, in order."""
+        piece = np.maximum(np.searchsorted(self._first, packets, side="right") - 1, 0)
+        return np.asarray(self._pace[piece] * packets + self._base[piece])

@@ -1,9 +1,12 @@
-"""PES packets into transport packets, many at a time with numpy (ISO/IEC 13818-1 §2.4.3).
+"""Transport packets, many at a time with numpy (ISO/IEC 13818-1 §2.4.3).
 
-A packet's payload always ends at its last byte; PCR and stuffing lie in the adaptation field before it.
+A packet's payload always ends at its last byte; PCR and stuffing lie in the adaptation field before it. So a packet is
+188 bytes copied from wherever its payload ends, and then its head is written over what came before the payload.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +21,7 @@ PCR_FIELD_BYTES = 8
 """Adaptation field with length, flags and PCR."""
 NO_PCR = 1 << 40
 """PCR step that never comes round."""
+_PCR_FLAG, _RANDOM_ACCESS_FLAG = 0x10, 0x40
 _COLUMNS = np.arange(PACKET_BYTES, dtype=np.int64)
 
 
@@ -30,49 +34,83 @@ def packet_counts(pes_bytes: Ints, pcr_step: Ints) -> Ints:
     return np.asarray(whole * pcr_step + np.where(rest > 0, more, 0), dtype=np.int64)
 
 
-def pcr_rows(counts: Ints, pcr_step: Ints) -> NDArray[np.bool_]:
-    """Return which of the packets carry a PCR."""
-    unit = np.repeat(np.arange(len(counts)), counts)
-    place = np.arange(int(counts.sum())) - (np.cumsum(counts) - counts)[unit]
-    return np.asarray(place % pcr_step[unit] == 0)
+def pcr_places(counts: Ints, pcr_step: Ints) -> Ints:
+    """Return which of the packets of these PES carry a PCR."""
+    each = -(-counts // pcr_step)
+    unit = np.repeat(np.arange(len(counts)), each)
+    place = np.arange(len(unit)) - (np.cumsum(each) - each)[unit]
+    return np.asarray((np.cumsum(counts) - counts)[unit] + place * pcr_step[unit])
 
 
-def pcr_fields(pcr: Ints) -> Bytes:
-    """Return the six bytes of each PCR (27 MHz)."""
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """PES that follow one another without gaps, cut into packets of one PID."""
+
+    ends: Ints
+    """One a packet: where its payload ends, counted from the first byte of the first PES."""
+    payload: Ints
+    firsts: Ints
+    """Packets with which a PES begins, and with which it ends."""
+    lasts: Ints
+    pcr: Ints
+    """Packets with a PCR."""
+
+
+def cut(pes_bytes: Ints, counts: Ints, pcr_step: Ints | None) -> Cut:
+    """Cut PES into the numbers of packets that `packet_counts` said."""
+    lasts = np.cumsum(counts) - 1
+    firsts = lasts + 1 - counts
+    pcr = pcr_places(counts, pcr_step) if pcr_step is not None else np.empty(0, dtype=np.int64)
+    payload = np.full(int(counts.sum()), PAYLOAD_BYTES, dtype=np.int64)
+    payload[pcr] -= PCR_FIELD_BYTES
+    room = np.add.reduceat(payload, firsts) if len(firsts) else firsts
+    payload[lasts] -= room - pes_bytes
+    return Cut(np.cumsum(payload), payload, firsts, lasts, pcr)
+
+
+def pcr_fields(pcr: Ints) -> Ints:
+    """Return the 48 bits of each PCR (27 MHz)."""
     base, extension = np.divmod(pcr, 300)
-    value = ((base & ((1 << 33) - 1)) << 15) | (0x3F << 9) | extension
-    return np.asarray(value[:, None] >> np.array([40, 32, 24, 16, 8, 0]) & 0xFF, dtype=np.uint8)
+    return np.asarray(((base & ((1 << 33) - 1)) << 15) | (0x3F << 9) | extension)
 
 
-def pack(
-    pid: int, pes: list[bytes], pcr_step: Ints, first_counter: int, pcr: Ints | None, random_access: NDArray[np.bool_]
-) -> Bytes:
-    """Return the packets as rows of 188 bytes.
+def copy_packets(source: bytearray, ends: Ints) -> Bytes:
+    """Return rows of the 188 bytes before each end; ``source`` begins with 188 bytes of nothing for the first."""
+    items = np.ndarray((len(source) - PACKET_BYTES + 1,), "V188", source, strides=(1,))
+    return items[ends - PACKET_BYTES].view(np.uint8).reshape(-1, PACKET_BYTES)
 
-    ``pcr``: one 27 MHz value a packet, used where a PCR is due; None for a PID without. ``random_access``: one a PES.
+
+def write_heads(rows: Bytes, places: Ints, pid: int, first_counter: int, cut_: Cut, part: slice) -> None:
+    """Write sync byte to continuity counter, and the length, flags and stuffing of adaptation fields.
+
+    Args:
+        rows: the packets of a window.
+        places: where those of this PID stand, which are ``part`` of the cut.
+        pid: of these packets.
+        first_counter: continuity counter of the first.
+        cut_: how the PID was cut.
+        part: which packets of the cut are meant.
     """
-    sizes = np.array([len(each) for each in pes], dtype=np.int64)
-    counts = packet_counts(sizes, pcr_step)
-    unit = np.repeat(np.arange(len(pes)), counts)
-    place = np.arange(len(unit)) - (np.cumsum(counts) - counts)[unit]
-    step = pcr_step[unit]
-    has_pcr = (place % step == 0) if pcr is not None else np.zeros(len(unit), dtype=np.bool_)
-    field = np.where(step < NO_PCR, PCR_FIELD_BYTES, 0)
-    before = place * PAYLOAD_BYTES - field * (-(-place // step))
-    payload = np.minimum(PAYLOAD_BYTES - np.where(has_pcr, PCR_FIELD_BYTES, 0), sizes[unit] - before)
-    start = PACKET_BYTES - payload
+    payload = cut_.payload[part]
+    heads = np.arange(first_counter, first_counter + len(places)) & 15
+    heads |= SYNC_BYTE << 24 | pid << 8 | 0x10
+    starts = cut_.firsts[(cut_.firsts >= part.start) & (cut_.firsts < part.stop)] - part.start
+    heads[starts] |= 0x400000
+    heads[payload < PAYLOAD_BYTES] |= 0x20
+    rows.view(">u4")[places, 0] = heads
+    lasts = cut_.lasts[(cut_.lasts >= part.start) & (cut_.lasts < part.stop)] - part.start
+    lasts = lasts[payload[lasts] < PAYLOAD_BYTES]
+    where, start = places[lasts], PACKET_BYTES - payload[lasts]
+    ends = rows[where]
+    ends[(_COLUMNS >= 6) & (start[:, None] > _COLUMNS)] = 0xFF
+    ends[:, 4] = start - 5
+    flagged = np.flatnonzero(start > 5)
+    ends[flagged, 5] = 0
+    rows[where] = ends
 
-    rows = np.full((len(unit), PACKET_BYTES), 0xFF, dtype=np.uint8)
-    rows[:, 0] = SYNC_BYTE
-    rows[:, 1] = (pid >> 8) | np.where(place == 0, 0x40, 0)
-    rows[:, 2] = pid & 0xFF
-    rows[:, 3] = np.where(start > 4, 0x30, 0x10) | ((first_counter + np.arange(len(unit))) & 15)
-    adapted = start > 4
-    rows[adapted, 4] = start[adapted] - 5
-    flagged = start > 5
-    flags = np.where(has_pcr, 0x10, 0) | np.where((place == 0) & random_access[unit] & has_pcr, 0x40, 0)
-    rows[flagged, 5] = flags[flagged]
-    if pcr is not None:
-        rows[has_pcr, 6:12] = pcr_fields(pcr[has_pcr])
-    rows[start[:, None] <= _COLUMNS] = np.frombuffer(b"".join(pes), dtype=np.uint8)
-    return rows
+
+def write_clocks(rows: Bytes, places: Ints, pcr: Ints, random_access: NDArray[np.bool_], stuffed: Ints) -> None:
+    """Write PCRs and their flags into packets that have room for them; ``stuffed`` bytes follow the PCR."""
+    items = np.ndarray((len(rows),), ">u8", rows.data, 4, (PACKET_BYTES,))
+    flags = _PCR_FLAG | _RANDOM_ACCESS_FLAG * random_access
+    items[places] = (PCR_FIELD_BYTES - 1 + stuffed) << 56 | flags << 48 | pcr_fields(pcr)

@@ -32,7 +32,11 @@ __all__ = [
     "PCR_HZ",
     "PTS_HZ",
     "STREAM_AAC_ADTS",
+    "STREAM_AAC_LATM",
     "STREAM_H264",
+    "STREAM_H265",
+    "STREAM_MPEG1_AUDIO",
+    "STREAM_MPEG2_AUDIO",
     "SYNC_BYTE",
     "ContinuityMeter",
     "Deviation",
@@ -61,6 +65,10 @@ PTS_HZ: Final = 90_000
 PCR_HZ: Final = 27_000_000
 STREAM_H264: Final = 0x1B
 STREAM_AAC_ADTS: Final = 0x0F
+STREAM_AAC_LATM: Final = 0x11
+STREAM_H265: Final = 0x24
+STREAM_MPEG1_AUDIO: Final = 0x03
+STREAM_MPEG2_AUDIO: Final = 0x04
 PTS_MODULO: Final = 1 << 33
 PCR_MODULO: Final = PTS_MODULO * 300
 

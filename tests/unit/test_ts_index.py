@@ -21,9 +21,9 @@ def make_index(**changes) -> TsIndex:
         pcr_pid=0x100,
         segments=(TsSegment(0.0, 6.0, 0, 1100 * 188), TsSegment(6.0, 3.8, 1100 * 188, 400 * 188)),
         keyframes=(
-            TsKeyframe(0.0, 0, 0.0, 27_000_000, {0: 0, 0x100: 0}),
-            TsKeyframe(4.0, 800 * 188, 4.0, 5 * 27_000_000, {0: 8, 0x100: 3}),
-            TsKeyframe(6.0, 1100 * 188, 6.0, 7 * 27_000_000, {0: 1, 0x100: 9}),
+            TsKeyframe(0.0, 0, 0.0, 27_000_000, {0: 0, 0x100: 0}, 90 * 188, 126_000),
+            TsKeyframe(4.0, 800 * 188, 4.0, 5 * 27_000_000, {0: 8, 0x100: 3}, 80 * 188, 486_000),
+            TsKeyframe(6.0, 1100 * 188, 6.0, 7 * 27_000_000, {0: 1, 0x100: 9}, 70 * 188, 666_000),
         ),
         pacing=TsPacing(offsets.tobytes(), times.tobytes()),
     )
@@ -83,7 +83,7 @@ def test_every_cut_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"version": 2},
+        {"version": 1},
         {"format": "something else"},
         {"segments": ()},
         {"keyframes": ()},
