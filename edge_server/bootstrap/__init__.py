@@ -21,6 +21,7 @@ from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext, files
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.packager import Shelf
+from edge_server.packager.apart import Apart
 from edge_server.plane.counts import Counts
 from edge_server.portal import Dialect, PortalRequest, PortalState
 from edge_server.sessions.accounts import AccountBook
@@ -91,7 +92,7 @@ class Edge:
         self.store = Store(root)
         self.accounts = AccountBook(root / "accounts.json")
         self.judged = JudgedTime(root, clock)
-        self._shelf = Shelf(self.store.derived_root)
+        self._shelf = Shelf(self.store.derived_root, Apart)
         self._reader = CatalogReader(self.store, self.judged)
 
     @property

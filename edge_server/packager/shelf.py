@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from edge_server.catalog import CatalogView
@@ -16,15 +17,20 @@ LOADED_MAX_BYTES = 24 * 1024 * 1024
 DERIVED_BYTES_PER_BYTE = 1.2
 """Of an MP4: its transport stream, and a hundredth for heads and indexes (docs/adr/0010)."""
 
+Package = Callable[[Path, str, Path], object]
+"""As `edge_server.packager.package`."""
+Workshop = Callable[[], AbstractContextManager[Package]]
+"""Opened for one row of renditions."""
 _Mark = tuple[int, int] | None
 
 
 class Shelf:
     """All packaged renditions of one edge server. Egresses read; only a sync adds."""
 
-    def __init__(self, derived_root: Path) -> None:
-        """``derived_root`` is the folder of derived files."""
+    def __init__(self, derived_root: Path, workshop: Workshop | None = None) -> None:
+        """``derived_root`` is the folder of derived files; ``workshop`` packages, in this process unless given."""
         self._root = derived_root
+        self._workshop: Workshop = workshop or _here
         self._loaded: OrderedDict[str, tuple[_Mark, Packaged]] = OrderedDict()
         self._loaded_bytes = 0
         self._sound: set[str] = set()
@@ -67,25 +73,30 @@ class Shelf:
             elif rendition.path not in absent:
                 raise PackagingFailed(f"release {view.seq} lists {rendition.path} without holding it: publish again")
         total, done, made = sum(stored.length_bytes for stored in wanted) or 1, 0, 0
-        for stored in wanted:
-            known = active or stored.sha256 in self._sound
-            if not (known and is_packaged(stored.sha256, self._root)):
-                made += self._make(stored)
-            done += stored.length_bytes
-            on_progress(done / total)
+        with self._workshop() as pack:
+            for stored in wanted:
+                known = active or stored.sha256 in self._sound
+                if not (known and is_packaged(stored.sha256, self._root)):
+                    made += self._make(stored, pack)
+                done += stored.length_bytes
+                on_progress(done / total)
         return made
 
-    def _make(self, stored: StoredFile) -> bool:
+    def _make(self, stored: StoredFile, pack: Package) -> bool:
         """Package one rendition unless its derived files are there and sound; tell whether it was packaged."""
         try:
             load(stored.file, stored.sha256, self._root)
             made = False
         except NotPackaged:
             with space_errors(self._root, int(stored.length_bytes * DERIVED_BYTES_PER_BYTE)):
-                package(stored.file, stored.sha256, self._root)
+                pack(stored.file, stored.sha256, self._root)
             made = True
         self._sound.add(stored.sha256)
         return made
+
+
+def _here() -> AbstractContextManager[Package]:
+    return nullcontext(package)
 
 
 def _mark(packaged: Packaged) -> _Mark:

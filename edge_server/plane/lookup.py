@@ -21,6 +21,8 @@ it always says the same."""
 CHECK_S = 1.0
 """A file that is open is looked at again so often: its name may be gone."""
 _OVERHEAD_BYTES = 1024
+_PART_BYTES = 256
+"""Of memory for naming one part twice; a DASH segment has hundreds."""
 
 
 def open_door(path: str, now_s: float) -> Allowed | Refused:
@@ -91,7 +93,8 @@ class Found:
         self.check_s = 0.0
         self.judged_each_time = False
         """There is a ticket in the path, which will not be good for ever."""
-        self.held_bytes = _OVERHEAD_BYTES + sum(len(part) for part in resource.parts if isinstance(part, bytes))
+        made = sum(len(part) for part in resource.parts if isinstance(part, bytes))
+        self.held_bytes = _OVERHEAD_BYTES + _PART_BYTES * len(resource.parts) + made
 
     def steps(self, pieces: Iterable[Piece]) -> tuple[bytes | FileStep, ...]:
         """Name the open files of pieces."""

@@ -6,6 +6,9 @@ import asyncio
 import importlib
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +17,9 @@ import pytest
 
 from domain.courseware import Catalogue
 from edge_server.catalog import CatalogView
-from edge_server.packager import PACKAGER_VERSION, NotPackaged, PackagingFailed, Shelf, load, package
+from edge_server.packager import PACKAGER_VERSION, NotPackaged, PackagingFailed, Shelf, apart, load, package
 from edge_server.packager import shelf as shelf_module
+from edge_server.packager.apart import NICE, Apart
 from edge_server.packager.package import folder_of
 from edge_server.store import ActiveSnapshot, StoredFile
 from tests import web_lab
@@ -312,3 +316,49 @@ async def test_a_sync_with_nothing_new_mends_what_was_deleted(mp4: Path, tmp_pat
     shutil.rmtree(lab.store.derived_root / view.active.files["courseware/10000001/R12.mp4"].sha256[:2])
     mended = await lab.sync()
     assert (mended.changed, mended.packaged) == (False, 1)
+
+
+def test_a_process_of_its_own_packages_and_says_what_went_wrong(mp4: Path, done: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(b"no film at all" * 100)
+    (tmp_path / "derived").mkdir()
+    with Apart() as pack:
+        pack(mp4, SHA, tmp_path / "derived")
+        with pytest.raises(PackagingFailed, match="object cdcdcdcdcdcd"):
+            pack(bad, "cd" * 32, tmp_path / "derived")
+        with pytest.raises(FileNotFoundError):
+            pack(mp4, SHA, tmp_path / "nowhere")
+        pack(mp4, "ef" * 32, tmp_path / "derived")
+    for name in DERIVED:
+        assert (folder(tmp_path / "derived") / name).read_bytes() == (folder(done) / name).read_bytes()
+    assert load(mp4, "ef" * 32, tmp_path / "derived").ts_index.duration_s > 0
+
+
+def test_a_packaging_process_that_is_killed_is_a_clear_failure(
+    mp4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with Apart() as pack, pytest.raises(PackagingFailed, match="process ended"):
+        pack(mp4, SHA, tmp_path)
+    assert everything(tmp_path) == []
+
+
+def test_a_packaging_process_that_hangs_is_ended(mp4: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hanging = tmp_path / "hanging"
+    hanging.write_text("#!/bin/sh\nexec sleep 15\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hanging))
+    monkeypatch.setattr(apart, "LIMIT_S", 0.1)
+    with Apart() as pack, pytest.raises(PackagingFailed, match="did not end"):
+        pack(mp4, SHA, tmp_path)
+
+
+def test_the_process_yields_to_others_and_ends_with_its_input() -> None:
+    process = subprocess.Popen([sys.executable, "-m", "edge_server.packager.apart"], stdin=subprocess.PIPE)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    while (nice := os.getpriority(os.PRIO_PROCESS, process.pid)) == before:
+        assert process.poll() is None
+        time.sleep(0.01)
+    assert nice == min(19, before + NICE)
+    process.communicate(timeout=15)
+    assert process.returncode == 0
