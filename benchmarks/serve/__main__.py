@@ -2,7 +2,7 @@
 
     python -m benchmarks.serve [--quick] [--only http,rtsp] [--repeats 5]
 
-Writes ``result.json`` after every measurement, ``result.md`` at the end. Ends with 0, with 99 when a target
+Writes ``result.json`` after every measurement, ``result.md`` and plots at the end. Ends with 0, with 99 when a target
 is missed, with 1 when bytes were wrong or something that was asked for could not be measured. A measure for which the
 client's core was the limit is *invalid*: it is shown, and neither met nor missed.
 """
@@ -10,6 +10,7 @@ client's core was the limit is *invalid*: it is shown, and neither met nor misse
 from __future__ import annotations
 
 import argparse
+import fcntl
 import importlib
 import os
 import shutil
@@ -23,12 +24,13 @@ from pathlib import Path
 from benchmarks.serve import machine
 from benchmarks.serve.bench import Bench, Cell
 from benchmarks.serve.library import git_state
+from benchmarks.serve.plots import plots
 from benchmarks.serve.programs import CORES, Broken
 from benchmarks.serve.report import report
 from benchmarks.serve.verdicts import FAILED, exit_code
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-CELLS = ("http", "rtsp", "live")
+CELLS = ("http", "rtsp", "live", "pack", "whep", "playable", "workers", "idle")
 INSIDE = "BENCH_SERVE_NETWORK"
 """Set once we are in a network of our own."""
 NETWORK = """ip link set lo up
@@ -88,6 +90,13 @@ def main() -> int:
     if words.network:
         own_network()
     began = time.monotonic()
+    words.dir.mkdir(parents=True, exist_ok=True)
+    lock = (words.dir / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print(f"another run is using {words.dir}; wait for it, or give another --dir", file=sys.stderr)
+        return FAILED
     bench = Bench(words)
     bench.about = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -116,6 +125,8 @@ def main() -> int:
     bench.save()
     text = report(bench.plain())
     (bench.folder / "result.md").write_text(text)
+    for name, drawing in plots(bench.results).items():
+        (bench.folder / name).write_text(drawing)
     print("\n" + text)
     return exit_code(bench.verdicts, bench.faults)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from benchmarks.serve.bench import Bench
 from benchmarks.serve.drain import Wanted
 from benchmarks.serve.library import RENDITION, Edge
 from benchmarks.serve.nginx import nginx
-from benchmarks.serve.programs import HOST, Broken, client, last_json
+from benchmarks.serve.programs import HOST, Broken, client, descriptors, last_json, memory_bytes
 from benchmarks.serve.verdicts import Spread, client_was_limit, geomean, others_were_limit, paired
 from edge_server.bootstrap import Edge as EdgeFolder
 from edge_server.config import EdgeConfig
@@ -34,6 +35,9 @@ PIECES = 32
 CLIENTS = ("drain", "wrk")
 GEOMEAN_MOST, CELL_MOST, RATE_LEAST = 1.05, 1.15, 0.95
 CHECK_S = 120.0
+LEFT_MOST_COUNT = 8.0
+"""Descriptors: files that are kept open to be sent again are few here, since few are asked for."""
+REST_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,7 @@ def run(bench: Bench) -> None:
             contenders.append(Contender(name, started.pid, port))
         bad = {kind for kind, wanted in kinds.items() for each in contenders if not check(bench, each, kind, wanted)}
         kinds = {kind: wanted for kind, wanted in kinds.items() if kind not in bad}
+        before = at_rest(bench, edge, "before")
         connections = bench.words.connections or (CONNECTIONS[:1] if bench.quick else CONNECTIONS)
         chosen = {kind: wanted for kind, wanted in kinds.items() if not bench.words.sizes or kind in bench.words.sizes}
         clients = bench.words.clients or (("drain",) if bench.quick else CLIENTS)
@@ -144,8 +149,18 @@ def run(bench: Bench) -> None:
                         for each in bench.order(contenders, repeat):
                             one(bench, each, kind, wanted, count, tool, repeat)
                     say_cell(bench, kind, count, tool)
+        time.sleep(REST_S)
+        after = at_rest(bench, edge, "after")
+    bench.judge("HTTP: descriptors that the load left open", float(after - before), most=LEFT_MOST_COUNT)
     for tool in clients:
         verdict(bench, tool)
+
+
+def at_rest(bench: Bench, edge: Edge, when: str) -> int:
+    """Note memory and descriptors of the edge while nobody asks; return the latter."""
+    count = descriptors(edge.pid)
+    bench.record("descriptors", {"when": when, "descriptors": count, "memory_mb": memory_bytes(edge.pid) / 1e6})
+    return count
 
 
 def check(bench: Bench, contender: Contender, kind: str, wanted: list[Wanted]) -> bool:

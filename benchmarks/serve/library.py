@@ -38,6 +38,10 @@ class Library:
     anchor: str
     published: str
 
+    def plain(self) -> dict[str, str]:
+        """For JSON."""
+        return asdict(self)
+
     @property
     def media_path(self) -> str:
         """Path of the lesson over HTTP."""
@@ -106,18 +110,26 @@ def ready(folder: Path, seconds: int = LESSON_S) -> Library:
             library = Library(**kept["library"])
             Desk(central).refresh(datetime.now(UTC))  # signatures of freshness run out in days
             return library
-    shutil.rmtree(central, ignore_errors=True)
     print(f"making a lesson of {seconds} s and publishing it, once; this takes minutes", flush=True)
-    lesson = make_lesson(folder / f"lesson-{seconds}.mp4", seconds)
+    library = library_in(central, make_lesson(folder / f"lesson-{seconds}.mp4", seconds))
+    note.write_text(json.dumps({"key": key, "library": library.plain()}, indent=1))
+    return library
+
+
+def library_in(central: Path, lesson: Path) -> Library:
+    """Make a platform anew and publish one lesson.
+
+    Raises:
+        Broken: a command fails.
+    """
+    shutil.rmtree(central, ignore_errors=True)
     try:
         made = run(["central-platform", "init", str(central), "--json"])[-1]
         words = ["--title", "测速", "--column", "测速", "--class", "service", "--dir", str(central), "--json"]
         published = run(["central-platform", "publish", str(lesson), *words], timeout_s=MAKE_WITHIN_S)[-1]
     except Failed as error:
         raise Broken(str(error)) from error
-    library = Library(str(central), str(published["item_id"]), str(made["trust_anchor"]), str(made["published"]))
-    note.write_text(json.dumps({"key": key, "library": asdict(library)}, indent=1))
-    return library
+    return Library(str(central), str(published["item_id"]), str(made["trust_anchor"]), str(made["published"]))
 
 
 def make_edge(library: Library, edge: Path, source: str = "") -> None:
@@ -153,7 +165,8 @@ class Edge:
     pid: int
     http_port: int
     rtsp_port: int
-    start_s: float
+    began_s: float
+    """Monotonic time at which its process was started."""
 
     def get(self, path: str) -> bytes:
         """Fetch a body over HTTP.
@@ -185,7 +198,7 @@ def serving(
         if ready_line.get("type") != "ready":
             raise Broken(f"edge-server serve: {started.line}")
         ports = [int(str(ready_line[name]).rstrip("/").rsplit(":", 1)[1]) for name in ("http", "rtsp")]
-        yield Edge(started.pid, ports[0], ports[1], started.start_s)
+        yield Edge(started.pid, ports[0], ports[1], started.began_s)
 
 
 def git_state(repository: Path) -> str:

@@ -116,11 +116,11 @@ def stop(process: subprocess.Popen[Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A running server: its first line, when it has one, and how long it took until it was there."""
+    """A running server: its first line, when it has one, and the monotonic time at which it was started."""
 
     pid: int
     line: str
-    start_s: float
+    began_s: float
 
 
 @contextlib.contextmanager
@@ -155,7 +155,7 @@ def server(
                 raise Broken(f"{_name(command)} said nothing within {within_s:.0f} s: {tail(log)}")
             if port:
                 listening(port, process, began + within_s, lambda: f"{_name(command)}: {tail(log)}")
-            yield Started(process.pid, line, time.monotonic() - began)
+            yield Started(process.pid, line, began)
         finally:
             stop(process)
 

@@ -32,7 +32,35 @@ def report(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-TITLES: dict[str, tuple[str, tuple[str, ...]]] = {}
+RTP_FIELDS = (
+    *("server", "transport", "sessions", "cpu_s_a_stream_minute", "server_busy", "spread_p99_ms"),
+    *("bits_a_second_a_session", "lost", "differing", "compared", "refused", "client_busy"),
+)
+TITLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "rtsp": ("RTSP: 50 streams", RTP_FIELDS),
+    "rtsp_capacity": ("RTSP: streams on a core", RTP_FIELDS),
+    "rtsp_live": ("RTSP: one channel", RTP_FIELDS),
+    "fmp4": ("fMP4 segments", ("way", "ms_a_segment", "once_ms_a_segment", "cpu_s_per_gb", "with_making_cpu_s_per_gb")),
+    "fmp4_cold": (
+        "First segment of a cold file",
+        ("way", "ms", "cpu_s", "octets", "file_bytes", "index_from_nothing_ms"),
+    ),
+    "ts": ("Transport stream from MP4", ("way", "mb_per_s", "cpu_s", "octets")),
+    "whep": (
+        "WebRTC",
+        ("server", "viewers", "cpu_percent_per_viewer", "mbps_per_viewer", "frames_per_second", "lost", "client_cpu"),
+    ),
+    "playable": (
+        "From sync to playable",
+        ("seconds", "bytes_alone_s", "beyond_s", "wire_bytes", "plain_bits_per_s", "line_cpu_s"),
+    ),
+    "workers": ("Workers", ("workers", "gb_per_s", "client_busy")),
+    "idle": (
+        "Many lessons",
+        ("lessons", "start_s", "memory_mb", "memory_after_catalogue_mb", "descriptors"),
+    ),
+    "descriptors": ("Memory and descriptors of the edge around the HTTP load", ("when", "descriptors", "memory_mb")),
+}
 """By cell: a title, and the fields that are shown as medians of the repeats; the first are what the rows differ in."""
 
 

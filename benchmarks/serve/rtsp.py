@@ -208,7 +208,8 @@ def streams(bench: Bench, edge: Contender, ts: Path, transport: str) -> None:
             if bench.quick or not fine(sessions):
                 break
     else:
-        for sessions in (step for step in reversed(STEPS) if step < target):
+        lower = [step for step in reversed(STEPS) if step < target]
+        for sessions in lower[1::3] if bench.quick else lower:
             if fine(sessions):
                 break
     rows = [row for row in bench.results.get(CAPACITY, []) if row["transport"] == transport and row["server"] == "edge"]

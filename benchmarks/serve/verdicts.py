@@ -125,7 +125,9 @@ def judge(
         state = State.INVALID
     else:
         state = State.MET if (number >= limit if at_least else number <= limit) else State.MISSED
-    return Verdict(name, limit, at_least, unit, number, state, "; ".join(w for w in (invalid, note) if w), range_)
+    return Verdict(
+        name, limit, at_least, unit, number, state, " ".join("; ".join(w for w in (invalid, note) if w).split()), range_
+    )
 
 
 def exit_code(verdicts: Iterable[Verdict], faults: Sequence[str]) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.serve import http, rtsp, wrk
+from benchmarks.serve import http, pack, rtsp, wrk
 from benchmarks.serve.drain import Wanted, Wrong, body_start
+from benchmarks.serve.plots import plots
 from benchmarks.serve.report import report
 from benchmarks.serve.verdicts import (
     FAILED,
@@ -173,3 +175,29 @@ def test_the_report_shows_every_verdict_and_fault() -> None:
     }
     text = report(found)
     assert "| cost | 1 | ≤ 1.05 | **missed** |" in text and "other bytes" in text
+
+
+def test_plots_are_drawn_of_what_was_measured_and_of_nothing_else() -> None:
+    rows = [row(server, repeat, 1.0 + repeat) for server in ("edge", "nginx") for repeat in (0, 1)]
+    streams = [{"server": "a<b", "transport": "udp", "cpu_s_a_stream_minute": 0.1}, {"server": "a<b", "failed": "x"}]
+    drawn = plots({"http": rows, "rtsp": streams})
+    assert sorted(drawn) == ["http-wrk.svg", "rtsp.svg"]
+    for text in drawn.values():
+        ElementTree.fromstring(text)
+    assert plots({}) == {}
+
+
+def test_the_report_takes_the_median_of_each_group_and_survives_rows_that_failed() -> None:
+    rows = [{"server": "edge", "transport": "udp", "sessions": 50, "lost": count} for count in (0, 3, 1)]
+    failed = {"server": "edge", "transport": "udp", "sessions": 1000, "failed": "took too long"}
+    text = report({"about": {}, "results": {"rtsp_capacity": [*rows, failed]}, "faults": [], "verdicts": []})
+    assert "| edge | udp | 50 | – | – | – | – | 1 |" in text and "| edge | udp | 1000 |" in text
+
+
+def copies(octets: int) -> list[dict[str, object]]:
+    return [{"way": way, "repeat": repeat, "octets": octets} for way in ("ts", "pyav-ts") for repeat in (0, 1)]
+
+
+def test_packaging_pairs_repeats() -> None:
+    rows = [*copies(10), {"way": "ts", "repeat": 7, "octets": 99}]
+    assert pack.both(rows, ("ts", "pyav-ts"), "octets") == ([10, 10], [10, 10])
