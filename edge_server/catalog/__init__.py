@@ -141,7 +141,7 @@ class CatalogReader:
             sync.Corrupt: the pointer or a listing that it names is damaged.
         """
         active = self._store.active() or EMPTY
-        now, contact = self._time.now(), self._time.contact()
+        now, contact = self._time.moments()
         kept = self._view
         if active is not kept.active:
             before = (replace(kept, earlier=()), *kept.earlier) if kept.seq else ()

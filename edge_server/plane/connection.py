@@ -7,24 +7,12 @@ import socket
 import struct
 import termios
 from collections import deque
-from enum import IntEnum
 
 from edge_server.plane.leases import OpenFile
 
-
-class State(IntEnum):
-    """What a connection waits for."""
-
-    ASKING = 0
-    """For the rest of a request, or for the next one."""
-    SENDING = 1
-    """For the client to take bytes."""
-    READING = 2
-    """For the disk."""
-    LEAVING = 3
-    """Everything is sent; for the client to close."""
-    CLOSED = 4
-
+ASKING, SENDING, READING, LEAVING, CLOSED = range(5)
+"""What a connection waits for: the rest of a request or the next one; the client to take bytes; the disk; the client to
+close, since everything is sent; nothing any more. Plain integers: they are compared for every event."""
 
 FileStep = tuple[OpenFile, int, int]
 """A leased file, first byte, byte after the last."""
@@ -61,7 +49,7 @@ class Connection:
     def __init__(self, sock: socket.socket, peer: str, now_s: float) -> None:
         """``sock`` does not block."""
         self.sock, self.fd, self.peer = sock, sock.fileno(), peer
-        self.state: int = State.ASKING
+        self.state: int = ASKING
         self.since_s = now_s
         self.counted = True
         self.rest = b""

@@ -38,7 +38,7 @@ class Count(IntEnum):
 
 COUNTS = int(Count.STATUS) + len(STATUSES) + 1
 ROW_BYTES = 8 * COUNTS
-_PLACES = {status: Count.STATUS + place for place, status in enumerate(STATUSES)}
+PLACES = {status: Count.STATUS + place for place, status in enumerate(STATUSES)}
 _OTHER = COUNTS - 1
 
 
@@ -51,7 +51,7 @@ class Counts:
 
     def status(self, status: int) -> None:
         """Count one answer."""
-        self.row[_PLACES.get(status, _OTHER)] += 1
+        self.row[PLACES.get(status, _OTHER)] += 1
 
     def __getitem__(self, count: Count) -> int:
         """Return one count."""
@@ -59,7 +59,7 @@ class Counts:
 
     def statuses(self) -> Iterator[tuple[int, int]]:
         """Yield (status, answers); status 0 is all the others."""
-        yield from ((status, self.row[place]) for status, place in _PLACES.items())
+        yield from ((status, self.row[place]) for status, place in PLACES.items())
         yield 0, self.row[_OTHER]
 
 

@@ -52,6 +52,8 @@ class Leases:
         """``max_count`` files are held for nobody in particular; what is being sent is held besides."""
         self._max_count = max_count
         self._open: OrderedDict[Path, OpenFile] = OrderedDict()
+        self.given_up = 0
+        """How often a file was let go of: as long as this is the same, every file that was open still is."""
 
     def __len__(self) -> int:
         """Count the files held."""
@@ -76,10 +78,16 @@ class Leases:
         found.users += 1
         return found
 
+    def touch(self, file: Path) -> None:
+        """Note that a file is still in use."""
+        if file in self._open:
+            self._open.move_to_end(file)
+
     def clear(self) -> None:
         """Let go of everything that is not being sent."""
         while self._open:
             self._drop(next(iter(self._open)))
 
     def _drop(self, file: Path) -> None:
+        self.given_up += 1
         self._open.pop(file).release()

@@ -66,6 +66,7 @@ class Found:
     __slots__ = (
         "check_s",
         "files",
+        "given_up",
         "held_bytes",
         "judged_each_time",
         "length_bytes",
@@ -91,6 +92,7 @@ class Found:
         """Field lines of 206, without those that tell the range."""
         self.pieces = self.steps(resource.parts)
         self.check_s = 0.0
+        self.given_up = 0
         self.judged_each_time = False
         """There is a ticket in the path, which will not be good for ever."""
         made = sum(len(part) for part in resource.parts if isinstance(part, bytes))
@@ -112,15 +114,9 @@ class Found:
             return ((opened, offset + start, offset + stop),)
         return self.steps(cut(self.resource.parts, start, stop))
 
-    def usable(self, now_s: float) -> bool:
-        """Tell whether the files are still open and, once in a while, still what they were."""
-        for opened in self.files.values():
-            if not opened.users:
-                return False
-        if now_s >= self.check_s:
-            self.check_s = now_s + CHECK_S
-            return not any(opened.gone() for opened in self.files.values())
-        return True
+    def usable(self) -> bool:
+        """Tell whether the files are still open and what they were."""
+        return all(opened.users and not opened.gone() for opened in self.files.values())
 
 
 class Lookup:
@@ -160,11 +156,15 @@ class Lookup:
             if isinstance(allowed, Refused):
                 return None
             inner, viewing = allowed.path, allowed.viewing
-        if found is None or not found.usable(now_s):
-            found = self._remember(target, path, inner, now_s)
-            if found is None:
-                return None
-        else:
+        if found is None or now_s >= found.check_s or found.given_up != self._leases.given_up:
+            if found is None or not found.usable():
+                found = self._remember(target, path, inner)
+                if found is None:
+                    return None
+            for file in found.files:
+                self._leases.touch(file)
+            found.check_s = now_s + CHECK_S
+            found.given_up = self._leases.given_up
             self._known.move_to_end(target)
         return found, viewing
 
@@ -174,7 +174,7 @@ class Lookup:
         self._held_bytes = 0
         self._leases.clear()
 
-    def _remember(self, target: bytes, path: str, inner: str, now_s: float) -> Found | None:
+    def _remember(self, target: bytes, path: str, inner: str) -> Found | None:
         before = self._known.pop(target, None)
         if before is not None:
             self._held_bytes -= before.held_bytes
@@ -183,7 +183,6 @@ class Lookup:
         if resource is None or files is None:
             return None
         found = Found(path, resource, files)
-        found.check_s = now_s + CHECK_S
         found.judged_each_time = path != inner
         self._known[target] = found
         self._held_bytes += found.held_bytes

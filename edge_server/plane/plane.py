@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 
 from edge_server.plane.answers import field_lines, length_of, plan, range_fields, simple_range, status_line
-from edge_server.plane.connection import Connection, State
+from edge_server.plane.connection import ASKING, CLOSED, LEAVING, SENDING, Connection
 from edge_server.plane.counts import Count, Counts
 from edge_server.plane.journal import Journal
 from edge_server.plane.leases import Leases
@@ -108,25 +108,25 @@ class Plane(Sending):
             state = connection.state
             if event & _HALF:
                 connection.half_closed = True
-            if state == State.ASKING:
+            if state == ASKING:
                 if not connection.queued and event & (_IN | _BROKEN):
                     self._read(connection)
                 elif event & _IN:
                     connection.unread = True
-            elif state == State.LEAVING:
+            elif state == LEAVING:
                 self._discard(connection)
             else:
                 if event & _IN:
                     connection.unread = True
                 if event & _BROKEN:
                     self._gone(connection)
-                elif state == State.SENDING and event & _OUT and not connection.queued:
+                elif state == SENDING and event & _OUT and not connection.queued:
                     self._push(connection)
         for connection in queued:
             connection.queued = False
-            if connection.state == State.SENDING:
+            if connection.state == SENDING:
                 self._push(connection)
-            elif connection.state == State.ASKING:
+            elif connection.state == ASKING:
                 self._resume(connection)
         if self._queue:
             self._wake()
@@ -139,7 +139,7 @@ class Plane(Sending):
         now_s, limits = self._now_s, self.limits
         for connection in list(self._connections.values()):
             silent_s = now_s - connection.since_s
-            if connection.state == State.ASKING:
+            if connection.state == ASKING:
                 if connection.rest or not connection.served:
                     if silent_s >= limits.head_timeout_s:
                         self._row[Count.TIMED_OUT] += 1
@@ -150,13 +150,13 @@ class Plane(Sending):
                 elif silent_s >= limits.idle_timeout_s:
                     self._row[Count.TIMED_OUT] += 1
                     self._close(connection)
-            elif connection.state == State.SENDING:
+            elif connection.state == SENDING:
                 if connection.took_some():
                     connection.since_s = now_s
                 elif silent_s >= limits.stuck_timeout_s:
                     self._row[Count.TIMED_OUT] += 1
                     self._abort(connection)
-            elif connection.state == State.LEAVING and silent_s >= limits.linger_timeout_s:
+            elif connection.state == LEAVING and silent_s >= limits.linger_timeout_s:
                 self._close(connection)
 
     def wants(self, data: bytes) -> bool:
@@ -179,7 +179,7 @@ class Plane(Sending):
         self.draining = True
         for connection in list(self._connections.values()):
             connection.keep = False
-            if connection.state == State.ASKING:
+            if connection.state == ASKING:
                 self._close(connection)
 
     def close(self) -> None:
@@ -323,7 +323,7 @@ class Plane(Sending):
         """Let aiohttp have the connection and what was read from it."""
         self._set.unregister(connection.fd)
         del self._connections[connection.fd]
-        connection.state = State.CLOSED
+        connection.state = CLOSED
         connection.release()
         self._row[Count.HANDED_OVER] += 1
         self._hand_over(connection.sock, data, connection.peer)

@@ -10,7 +10,7 @@ from collections import deque
 from datetime import UTC
 
 from edge_server.egress import SERVER_BANNER
-from edge_server.plane.connection import Connection, FileStep, State
+from edge_server.plane.connection import ASKING, CLOSED, LEAVING, READING, SENDING, Connection, FileStep
 from edge_server.plane.counts import Count, Counts
 from edge_server.plane.journal import Journal
 from edge_server.plane.leases import PIECE_BITS, OpenFile
@@ -60,7 +60,7 @@ class Sending:
     @property
     def busy(self) -> int:
         """Count the connections that are being answered."""
-        return sum(each.state in (State.SENDING, State.READING) for each in self._connections.values())
+        return sum(each.state in (SENDING, READING) for each in self._connections.values())
 
     def run(self) -> None:
         """Work for one turn of the event loop."""
@@ -73,7 +73,7 @@ class Sending:
         return connection
 
     def _begin(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:
-        connection.state = State.SENDING
+        connection.state = SENDING
         connection.since_s = self._now_s
         connection.status = status
         connection.body_bytes = 0
@@ -165,12 +165,12 @@ class Sending:
                 connection.file, connection.offset, connection.stop = step
 
     def _wait_for_disk(self, connection: Connection, opened: OpenFile, piece: int) -> None:
-        connection.state = State.READING
+        connection.state = READING
         self._row[Count.COLD_READS] += 1
 
         def arrived() -> None:
-            if connection.state == State.READING:
-                connection.state = State.SENDING
+            if connection.state == READING:
+                connection.state = SENDING
                 self._put(connection)
                 self._wake()
 
@@ -186,7 +186,7 @@ class Sending:
         if not connection.keep:
             self._leave(connection)
             return
-        connection.state = State.ASKING
+        connection.state = ASKING
         if connection.rest or connection.unread or connection.half_closed:
             self._put(connection)
 
@@ -203,7 +203,7 @@ class Sending:
 
     def _leave(self, connection: Connection) -> None:
         """Close so that the client can read everything first (RFC 9112 §9.6)."""
-        connection.state = State.LEAVING
+        connection.state = LEAVING
         self._leaving += 1
         connection.rest = b""
         try:
@@ -238,10 +238,10 @@ class Sending:
         self._gone(connection)
 
     def _close(self, connection: Connection) -> None:
-        if connection.state == State.CLOSED:
+        if connection.state == CLOSED:
             return
-        self._leaving -= connection.state == State.LEAVING
-        connection.state = State.CLOSED
+        self._leaving -= connection.state == LEAVING
+        connection.state = CLOSED
         del self._connections[connection.fd]
         connection.release()
         connection.sock.close()

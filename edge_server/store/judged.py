@@ -49,6 +49,11 @@ class JudgedTime:
         """Return when the newest verified metadata had been signed; the epoch before the first."""
         return self._read().contact
 
+    def moments(self) -> tuple[datetime, datetime]:
+        """Return `now` and `contact` at the price of one look at the disk."""
+        moments = self._read()
+        return max(self._clock.utc(), moments.seen), moments.contact
+
     def note(self) -> None:
         """Remember what time it is; call it every now and then."""
         moments, now = self._read(), self.now()
