@@ -266,6 +266,19 @@ async def test_a_viewer_that_vanishes_or_never_comes_is_forgotten(made: Lab, mon
         await viewer.pc.close()
 
 
+async def test_a_viewer_whose_power_is_cut_is_forgotten(made: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioice.ice, "CONSENT_INTERVAL", 0.05)
+    monkeypatch.setattr(aioice.ice, "CONSENT_FAILURES", 2)
+    async with watched(made) as (service, base), aiohttp.ClientSession() as http:
+        viewer = Stranger(f"{base}/whep/{PLAIN}")
+        await viewer.watch(http)
+        await viewer.frames(3)
+        for protocol in viewer.video.transport.transport._connection._protocols:
+            protocol.transport.abort()
+        await nobody_left(service)
+        await viewer.pc.close()
+
+
 async def test_the_drain_tells_every_viewer(made: Lab) -> None:
     async with aiohttp.ClientSession() as http:
         async with watched(made) as (service, base):

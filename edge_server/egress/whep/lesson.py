@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_server.egress.whep.frames import Chunk, Frame, chunk_of
+from edge_server.egress.whep.frames import Chunk, Frame, Source, chunk_of
 from edge_server.egress.whep.sound import Sound, sound_of
 from media import MediaError, Unmuxable
 from media.avc import AvcConfig, nal_units, read_avcc
@@ -44,7 +43,7 @@ class Pictures:
 class Lesson:
     """What viewers of one rendition share."""
 
-    file: Path
+    source: Source
     sha256: str
     config: AvcConfig
     pictures: Pictures
@@ -88,18 +87,16 @@ class Lesson:
             media.MediaError: it is damaged.
         """
         pictures, frames = self.pictures, []
-        descriptor = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            for index in range(self.starts[number], self.starts[number + 1]):
-                size = int(pictures.sizes[index])
-                sample = os.pread(descriptor, size, int(pictures.offsets[index]))
-                if len(sample) != size:
-                    raise Unmuxable(f"{self.file.name}: a picture lies behind the end of the file")
-                payloads = packetise(self._units(sample, keyframe=bool(pictures.sync[index])))
-                if payloads:
-                    frames.append(Frame(float(pictures.time_s[index]), payloads))
-        finally:
-            os.close(descriptor)
+        for index in range(self.starts[number], self.starts[number + 1]):
+            size = int(pictures.sizes[index])
+            if size > CHUNK_MAX_BYTES:
+                raise Unmuxable(f"{self.source.name}: a picture of {size} bytes; at most {CHUNK_MAX_BYTES}")
+            sample = self.source.read(size, int(pictures.offsets[index]))
+            if len(sample) != size:
+                raise Unmuxable(f"{self.source.name}: a picture lies behind the end of the file")
+            payloads = packetise(self._units(sample, keyframe=bool(pictures.sync[index])))
+            if payloads:
+                frames.append(Frame(float(pictures.time_s[index]), payloads))
         return chunk_of(frames)
 
     def _units(self, sample: bytes, *, keyframe: bool) -> Sequence[bytes]:
@@ -118,11 +115,8 @@ def open_lesson(file: Path, sha256: str) -> Lesson:
         NotInOrder: it has B-frames that cannot be left out.
         media.MediaError: there is no H.264 in it that could be sent.
     """
-    with (
-        file.open("rb") as opened,
-        mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
-        memoryview(mapped) as data,
-    ):
+    source = Source(file)
+    with mmap.mmap(source.descriptor, 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as data:
         index = read_mp4(data)
         track = index.first("video")
         if track is None or track.codec != "h264":
@@ -135,9 +129,9 @@ def open_lesson(file: Path, sha256: str) -> Lesson:
     pictures = Pictures(track.offsets[kept], track.sizes[kept], shown[kept] / track.timescale, track.sync[kept])
     if not pictures.sync[0]:
         raise Unmuxable("the video does not begin with a keyframe: transcode it")
-    sound = sound_of(file, sha256, index.first("audio"))
+    sound = sound_of(source, sha256, index.first("audio"))
     left_out = int(late.sum())
-    return Lesson(file, sha256, config, pictures, _starts(pictures), index.duration_s, sound, left_out)
+    return Lesson(source, sha256, config, pictures, _starts(pictures), index.duration_s, sound, left_out)
 
 
 def _check_late(data: memoryview, track: Mp4Track, late: NDArray[np.bool_], length_bytes: int) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import secrets
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from weakref import WeakValueDictionary
 
 import structlog
 from aiohttp import web
@@ -29,8 +30,6 @@ from wire.sdp import SDP_MAX_BYTES
 OFFER_TYPE = "application/sdp"
 RENDITIONS = ("R40", "R12")
 """Tried in this order when the viewer does not say."""
-LESSONS_MAX_COUNT = 64
-"""Timetables in memory; that of an hour takes 3 MB."""
 _ANYWHERE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Location, Accept-Post"}
 _PREFLIGHT = {
     **_ANYWHERE,
@@ -58,7 +57,8 @@ class WhepService:
         self.chunks: Chunks | None = None
         self._ctx, self._draw = ctx, draw
         self._sessions: dict[str, tuple[str, Session]] = {}
-        self._lessons: OrderedDict[str, Lesson] = OrderedDict()
+        self._lessons: WeakValueDictionary[str, Lesson] = WeakValueDictionary()
+        """Those that somebody watches; their files stay open as long."""
         self._group: asyncio.TaskGroup | None = None
         self._pacing = Pacing(ctx.clock)
 
@@ -216,9 +216,6 @@ class WhepService:
         if lesson is None:
             lesson = await asyncio.to_thread(open_lesson, stored.file, stored.sha256)
             self._lessons[stored.sha256] = lesson
-            while len(self._lessons) > LESSONS_MAX_COUNT:
-                self._lessons.popitem(last=False)
-        self._lessons.move_to_end(stored.sha256)
         return lesson
 
     def _numbers(self) -> Numbers:

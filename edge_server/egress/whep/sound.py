@@ -7,11 +7,9 @@ frame, and what they give until then is thrown away.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -19,7 +17,7 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_server.egress.whep.frames import Chunk, Frame, chunk_of
+from edge_server.egress.whep.frames import Chunk, Frame, Source, chunk_of
 from media.mp4 import Mp4Track
 
 OPUS_HZ, OPUS_BPS, CHANNELS = 48_000, 64_000, 2
@@ -39,7 +37,7 @@ _AAC_RUN_IN_S = 0.1
 class Sound:
     """An AAC track; see ``lane.Track``."""
 
-    file: Path
+    source: Source
     sha256: str
     config: bytes
     """AudioSpecificConfig."""
@@ -105,29 +103,25 @@ class Sound:
         decoder: Any = av.CodecContext.create("aac", "r")
         decoder.extradata = self.config
         lost, heard = 0, None
-        descriptor = os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            for index in range(first, stop):
-                data = os.pread(descriptor, int(self.sizes[index]), int(self.offsets[index]))
-                try:
-                    frames = decoder.decode(av.Packet(data))
-                except av.error.FFmpegError:
-                    frames = []
-                if not frames:
-                    lost += 1
-                for heard in frames:
-                    for _ in range(lost):
-                        yield _silence(heard)
-                    lost = 0
-                    yield heard
-            if heard is not None:
+        for index in range(first, stop):
+            data = self.source.read(int(self.sizes[index]), int(self.offsets[index]))
+            try:
+                frames = decoder.decode(av.Packet(data))
+            except av.error.FFmpegError:
+                frames = []
+            if not frames:
+                lost += 1
+            for heard in frames:
                 for _ in range(lost):
                     yield _silence(heard)
-        finally:
-            os.close(descriptor)
+                lost = 0
+                yield heard
+        if heard is not None:
+            for _ in range(lost):
+                yield _silence(heard)
 
 
-def sound_of(file: Path, sha256: str, track: Mp4Track | None) -> Sound | None:
+def sound_of(source: Source, sha256: str, track: Mp4Track | None) -> Sound | None:
     """Return the sound of a lesson; None when there is none that can be sent."""
     if track is None or track.codec != "aac" or not track.config:
         return None
@@ -135,7 +129,7 @@ def sound_of(file: Path, sha256: str, track: Mp4Track | None) -> Sound | None:
     end_s = float(min(track.shown_until, int(shown[-1] + track.durations[-1]))) / track.timescale
     if end_s <= 0:
         return None
-    return Sound(file, sha256, track.config, track.offsets, track.sizes, shown / track.timescale, end_s)
+    return Sound(source, sha256, track.config, track.offsets, track.sizes, shown / track.timescale, end_s)
 
 
 def encoded(samples: NDArray[np.float32]) -> list[bytes]:
