@@ -213,8 +213,8 @@ class Lookup:
 def by_accel(found: Found, accel: Accel) -> bytes | None:
     """Write the field lines that let the server in front send a file that is stored as it is; None for other things."""
     resource = found.resource
-    if len(resource.parts) != 1 or isinstance(resource.parts[0], bytes):
-        return None
+    if len(resource.parts) != 1 or isinstance(resource.parts[0], bytes) or resource.headers:
+        return None  # nginx would keep none of the other fields, and a policy must not be lost
     part = resource.parts[0]
     path = accel.path(part.file)
     if path is None or part.offset_bytes or part.length_bytes != found.files[part.file].size_bytes:
@@ -223,7 +223,6 @@ def by_accel(found: Found, accel: Accel) -> bytes | None:
         ("X-Accel-Redirect", path),
         ("Content-Type", resource.media_type),
         ("Cache-Control", resource.cache_control),
-        *resource.headers,
         ("Content-Length", "0"),
     )
     return field_lines(fields)
