@@ -49,6 +49,16 @@ class EdgeConfig:
     )
     session_timeout_s: float = setting(180.0, "Seconds without a sign of life after which an RTSP session ends.")
     login_max_sessions: int = setting(10000, "Portal logins remembered at the same time.")
+    rtsp_continuous: bool = setting(
+        True, "RTP numbers go on over a seek; false only where all boxes read RTP-Info: then who seeks costs no more."
+    )
+    pacing_chunks_max_bytes: int = setting(134217728, "Bytes of ready packets kept in memory for RTSP and multicast.")
+    pacing_late_max_ms: float = setting(
+        40.0, "Milliseconds of lateness of RTSP media (p99 of 5 s) above which new sessions are refused with 453."
+    )
+    pacing_priority: str = setting(
+        "normal", "Priority of the thread that sends media: normal, nice (-10) or fifo (real time), where permitted."
+    )
     rtsp_banner: str = setting("EdgeServer", "Text of the RTSP Server header; boxes choose their dialect by it.")
     grace_s: float = setting(5.0, "Seconds that running downloads get to finish when the server stops.")
 

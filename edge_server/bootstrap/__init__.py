@@ -15,6 +15,7 @@ from edge_server.bootstrap.http_settings import check_http, make_http_settings
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.bootstrap.media import make_media
+from edge_server.bootstrap.pacing import check_pacing, make_pacing
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
@@ -54,7 +55,7 @@ __all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_setting
 
 
 def check_settings(config: EdgeConfig) -> None:
-    """Try every setting of the line, the LAN and of admission; touches no file.
+    """Try every setting of the line, the LAN, of admission and pacing; touches no file.
 
     Raises:
         runtime.settings.ConfigError: one of them makes no sense.
@@ -64,6 +65,7 @@ def check_settings(config: EdgeConfig) -> None:
     check_lan(config, clock)
     check_http(config)
     check_admission(config)
+    check_pacing(config)
 
 
 @dataclass(slots=True)
@@ -195,7 +197,9 @@ class Edge:
         config = self.config
         ctx = EgressContext(self.view, self._shelf, self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
-        rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=Rules(config.rtsp_banner))
+        pacing = make_pacing(config, self.clock)
+        rules = Rules(config.rtsp_banner, continuous=config.rtsp_continuous)
+        rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=rules, pacing=pacing)
         memory = shared_memory(config.workers)
         table, *rows = memory.pieces
         if config.workers == 1:
@@ -219,7 +223,7 @@ class Edge:
             crew=Crew(Start(self.root, config, memory).command, counts[1:]) if config.workers > 1 else None,
         )
         self._http = http
-        stack: list[Service] = [rtsp, whep, http, Timekeeper(self.judged, self.clock)]
+        stack: list[Service] = [pacing, rtsp, whep, http, Timekeeper(self.judged, self.clock)]
         if config.lan_find:
             stack.append(self.lan.discovery)
         wake: Callable[[], None] = _nobody

@@ -20,7 +20,6 @@ from edge_server.egress.rtsp.conversation import (
     Rules,
 )
 from edge_server.egress.rtsp.negotiate import choose
-from edge_server.egress.rtsp.timeline import Timeline
 from edge_server.egress.rtsp.words import (
     Close,
     Command,
@@ -41,6 +40,7 @@ from edge_server.egress.rtsp.words import (
     Tick,
     Unreadable,
 )
+from edge_server.pacing.timeline import Timeline
 from edge_server.sessions.viewing import Viewings
 from wire.rtsp import Interleaved, Reader, Request, Response, parse_transport
 from wire.sdp import parse as parse_sdp
@@ -359,7 +359,7 @@ def test_play_while_playing_seeks_and_pause_keeps_the_place() -> None:
     talk.ask("PLAY", f"Session: {session}", "Range: npt=0-")
     for _ in range(100):
         talk.now += 0.02
-        stream.due(talk.now)
+        stream.advance(stream.due(talk.now))
     at = stream.offset_bytes
     talk.ask("PLAY", f"Session: {session}")
     assert stream.offset_bytes == at, "playing on"
@@ -370,7 +370,7 @@ def test_play_while_playing_seeks_and_pause_keeps_the_place() -> None:
     assert not stream.preamble
     talk.ask("PLAY", f"Session: {session}")
     assert stream.offset_bytes == at and stream.playing and not stream.preamble
-    stream.due(talk.now)
+    stream.advance(stream.due(talk.now))
     talk.ask("PLAY", f"Session: {session}", "Range: npt=41-")
     assert stream.offset_bytes == Lesson().seek(41)[1] and stream.preamble
 

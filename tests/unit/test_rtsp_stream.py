@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,15 +15,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_server.egress.rtsp.pacer import Pacer
-from edge_server.egress.rtsp.sink import TCP_QUEUE_MAX_BYTES, TCP_STUCK_S, TcpSink
-from edge_server.egress.rtsp.stream import LEAD_S, PAYLOAD_MAX_BYTES, SLIP_S, Burst, Stream
-from edge_server.egress.rtsp.timeline import Timeline
+from edge_server.egress.rtsp.sink import TCP_STUCK_S, TcpSink
+from edge_server.pacing.chunks import Chunks
+from edge_server.pacing.framing import Frame, frame
+from edge_server.pacing.pacer import SLOTS_COUNT, Pacer
+from edge_server.pacing.stream import SLIP_S, Stream
+from edge_server.pacing.timeline import LEAD_S, PAYLOAD_MAX_BYTES, Numbers, Timeline
 from runtime.clock import FakeClock
 from wire.mpegts import PACKET_BYTES
 from wire.rtp import Description, Goodbye, SenderReport, parse_rtcp, parse_rtp
 from wire.rtsp import Interleaved, Reader
 
+RTP = Frame(rtp=True)
 PACKETS = 6000
 LENGTH = PACKETS * PACKET_BYTES
 AHEAD_MAX_S = 0.3
@@ -31,21 +35,44 @@ PACKET_MAX_S = 0.05
 """Longest time that one packet of 1316 bytes spans in this timeline."""
 
 
-def timeline() -> Timeline:
+@dataclass(frozen=True)
+class Burst:
+    """What one stream sent at one moment."""
+
+    offset_bytes: int
+    stop_bytes: int
+    headers: tuple[bytes, ...]
+
+
+def timeline(numbers: Numbers | None = None, cuts: tuple[int, ...] = ()) -> Timeline:
     """Ten seconds whose rate changes by a factor of nine: thin, thick, thin."""
     offsets = np.array([0, 0.1 * LENGTH, 0.9 * LENGTH, LENGTH]) // PACKET_BYTES * PACKET_BYTES
-    return Timeline(offsets, np.array([0.0, 4.0, 6.0, 10.0]), LENGTH, 9.5, DELAY_S)
+    return Timeline(offsets, np.array([0.0, 4.0, 6.0, 10.0]), LENGTH, 9.5, DELAY_S, cuts, numbers)
 
 
 def stream(*, rtp: bool = True, sequence: int = 65530, timestamp: int = 2**32 - 90_000, now: float = 100.0) -> Stream:
     return Stream(timeline(), rtp=rtp, ssrc=7, sequence=sequence, timestamp=timestamp, now=now)
 
 
+def take(one: Stream, now: float) -> Burst | None:
+    """Send what is due, as a sink does."""
+    begin, headers = one.offset_bytes, []
+    while count := one.due(now):
+        if one.rtp and one.own:
+            stride = one.packets.strides[one.block]
+            size = min(count * stride, one.packets.starts[one.block + 1] - one.offset_bytes)
+            stamps = one.stamps(count)
+            framed = frame(memoryview(bytes(size)), stride, RTP, sequence=one.sequence, stamps=stamps, ssrc=one.ssrc)
+            headers += [bytes(framed[at : at + 12]) for at in range(0, len(framed), stride + 12)]
+        one.advance(count)
+    return Burst(begin, one.offset_bytes, tuple(headers)) if one.offset_bytes > begin else None
+
+
 def run(one: Stream, begin: float, end: float, tick: float = 0.02) -> list[tuple[float, Burst]]:
     found = []
     for step in range(round((end - begin) / tick) + 1):
         now = begin + step * tick
-        burst = one.due(now)
+        burst = take(one, now)
         if burst is not None:
             found.append((now, burst))
     return found
@@ -68,9 +95,9 @@ def test_every_byte_once_in_order_in_its_own_time() -> None:
 def test_the_burst_at_the_start_is_the_lead_and_no_more() -> None:
     one = stream()
     one.play(0, 100.0)
-    first = one.due(100.0)
+    first = take(one, 100.0)
     assert first is not None and first.stop_bytes <= timeline().offset_at(LEAD_S)
-    assert one.due(100.0) is None
+    assert take(one, 100.0) is None
 
 
 def test_after_a_stall_the_clock_slips_instead_of_a_burst() -> None:
@@ -78,7 +105,7 @@ def test_after_a_stall_the_clock_slips_instead_of_a_burst() -> None:
     one.play(0, 100.0)
     run(one, 100.0, 103.0)
     before = one.offset_bytes
-    burst = one.due(113.0)
+    burst = take(one, 113.0)
     assert burst is not None and one.slips == 1
     assert line.time_at(burst.stop_bytes) - line.time_at(before) <= LEAD_S + PACKET_MAX_S
     rest = run(one, 113.02, 122.0)
@@ -145,7 +172,7 @@ def test_numbers_run_on_over_wraps_and_seeks_and_time_never_goes_back() -> None:
     found = headers(run(one, 100.0, 101.0))
     assert found[0] == (65530, 2**32 - 90_000)
     one.play(LENGTH // 2 // PACKET_BYTES * PACKET_BYTES, 101.0)
-    assert (one.sequence, one.rtp_timestamp()) == headers([(101.0, one.due(101.0) or Burst(0, 0, ()))])[0]
+    assert (one.sequence, one.rtp_timestamp()) == headers([(101.0, take(one, 101.0) or Burst(0, 0, ()))])[0]
     one.play(0, 101.02)
     found += headers(run(one, 101.02, 103.0))
     for (_, before), (_, after) in itertools.pairwise(found):
@@ -169,21 +196,21 @@ def test_only_a_jump_is_marked() -> None:
     one = stream()
     one.play(PACKET_BYTES * 700, 100.0)
     assert not one.preamble, "nothing was sent before"
-    one.due(100.0)
+    take(one, 100.0)
     one.pause()
-    assert one.due(105.0) is None
+    assert take(one, 105.0) is None
     one.play(one.offset_bytes, 105.0)
     assert not one.preamble, "the bytes go on"
     one.play(0, 105.5)
     assert one.preamble
-    assert parse_rtp(one.extra_header(376)).sequence == (one.sequence - 1) & 0xFFFF
+    assert one.extra(376)[0] == (one.sequence - 1) & 0xFFFF
     assert not one.preamble
 
 
 def test_reports_tie_the_two_clocks_together_and_raw_streams_have_none() -> None:
     one = stream(timestamp=0)
     one.play(0, 100.0)
-    one.due(100.0)
+    take(one, 100.0)
     report, name = parse_rtcp(one.report(100.0, 1_700_000_000.5) or b"")
     assert isinstance(report, SenderReport) and isinstance(name, Description)
     assert report.ntp >> 32 == 1_700_000_000 + 2_208_988_800 and report.ntp & 0xFFFFFFFF == 2**31
@@ -195,7 +222,7 @@ def test_reports_tie_the_two_clocks_together_and_raw_streams_have_none() -> None
     plain = stream(rtp=False)
     plain.play(0, 100.0)
     assert plain.report(100.0, 0.0) is None and plain.goodbye(100.0, 0.0) is None
-    assert set((plain.due(100.0) or Burst(0, 0, ())).headers) == {b""}
+    assert take(plain, 100.0) is not None and not plain.own
 
 
 @given(st.lists(st.floats(0.0, 3.0), min_size=1, max_size=60))
@@ -204,7 +231,7 @@ def test_however_the_ticks_fall_nobody_gets_more_than_the_lead_at_once(gaps: lis
     one.play(0, now)
     for gap in gaps:
         now += gap
-        burst = one.due(now)
+        burst = take(one, now)
         if burst is not None:
             assert line.time_at(burst.stop_bytes) - line.time_at(burst.offset_bytes) <= SLIP_S + PACKET_MAX_S
             assert one.position_s(now) <= line.npt_at(burst.stop_bytes)
@@ -228,22 +255,48 @@ def short(tmp_path: Path) -> Path:
     return path
 
 
+def at_once(work: Callable[[], memoryview], done: Callable[[memoryview | OSError], None]) -> None:
+    """Hands that need no thread: the file is small and the test waits."""
+    try:
+        found: memoryview | OSError = work()
+    except OSError as error:
+        found = error
+    done(found)
+
+
+@pytest.fixture
+def chunks() -> Chunks:
+    return Chunks(at_once, b"secret")
+
+
 class Peer:
     """What stands behind a TcpSink: a list, and a queue length that a test sets."""
 
-    def __init__(self, path: Path, one: Stream) -> None:
+    def __init__(self, path: Path, one: Stream, chunks: Chunks) -> None:
         self.written: list[bytes] = []
         self.waiting = 0
         self.ends = 0
+        self.room = 1 << 30
+        """Bytes that the connection takes at once."""
         self.sink = TcpSink(
-            os.open(path, os.O_RDONLY),
+            chunks.open(path, one.timeline.packets),
             one,
+            Frame(one.rtp, 0),
             lambda offset: b"\x47" + bytes(187),
             self._ended,
-            channels=(0, 1),
+            control_channel=1,
+            write_now=self._write_now,
             write=self.written.append,
             waiting_bytes=lambda: self.waiting,
         )
+
+    def _write_now(self, data: memoryview) -> int:
+        piece = bytes(data[: self.room])
+        if not piece:
+            raise BlockingIOError
+        self.room -= len(piece)
+        self.written.append(piece)
+        return len(piece)
 
     def _ended(self) -> None:
         self.ends += 1
@@ -262,11 +315,11 @@ async def pacing(clock: FakeClock, pacer: Pacer, seconds: float) -> None:
         task.cancel()
 
 
-async def test_the_pacer_sends_the_file_to_its_end_and_tells_once(media: Path) -> None:
+async def test_the_pacer_sends_the_file_to_its_end_and_tells_once(media: Path, chunks: Chunks) -> None:
     clock = FakeClock(datetime(2026, 11, 24, tzinfo=UTC))
     pacer = Pacer(clock)
     one = stream(rtp=False, now=0.0)
-    peer = Peer(media, one)
+    peer = Peer(media, one, chunks)
     one.play(0, 0.0)
     pacer.add(peer.sink, lambda: pytest.fail("the file is fine"))
     await pacing(clock, pacer, 5.0)
@@ -279,14 +332,14 @@ async def test_the_pacer_sends_the_file_to_its_end_and_tells_once(media: Path) -
     peer.sink.close()
 
 
-async def test_a_slow_reader_gets_a_bounded_queue_and_is_stuck_in_the_end(media: Path) -> None:
+async def test_a_slow_reader_gets_a_bounded_queue_and_is_stuck_in_the_end(media: Path, chunks: Chunks) -> None:
     clock = FakeClock(datetime(2026, 11, 24, tzinfo=UTC))
     pacer = Pacer(clock)
     one = stream(now=0.0)
-    peer = Peer(media, one)
+    peer = Peer(media, one, chunks)
     one.play(0, 0.0)
     pacer.add(peer.sink, lambda: pytest.fail("the file is fine"))
-    peer.waiting = TCP_QUEUE_MAX_BYTES
+    peer.waiting = 1
     await pacing(clock, pacer, TCP_STUCK_S - 1)
     assert peer.written == [] and not peer.sink.stuck(clock.monotonic())
     await pacing(clock, pacer, 2.0)
@@ -299,10 +352,10 @@ async def test_a_slow_reader_gets_a_bounded_queue_and_is_stuck_in_the_end(media:
     peer.sink.close()
 
 
-async def test_a_file_that_shrank_is_told_and_the_others_play_on(media: Path, short: Path) -> None:
+async def test_a_file_that_shrank_is_told_and_the_others_play_on(media: Path, short: Path, chunks: Chunks) -> None:
     clock = FakeClock(datetime(2026, 11, 24, tzinfo=UTC))
     pacer = Pacer(clock)
-    bad, good = Peer(short, stream(now=0.0)), Peer(media, stream(now=0.0))
+    bad, good = Peer(short, stream(now=0.0), chunks), Peer(media, stream(now=0.0), chunks)
     failed: list[str] = []
 
     def give_up() -> None:
@@ -319,10 +372,10 @@ async def test_a_file_that_shrank_is_told_and_the_others_play_on(media: Path, sh
     good.sink.close()
 
 
-def test_a_sink_closed_by_its_sibling_is_not_touched_again(media: Path) -> None:
+def test_a_sink_closed_by_its_sibling_is_not_touched_again(media: Path, short: Path, chunks: Chunks) -> None:
     clock = FakeClock(datetime(2026, 11, 24, tzinfo=UTC))
     pacer = Pacer(clock)
-    first, second = Peer(media, stream(now=0.0)), Peer(media, stream(now=0.0))
+    first, second = Peer(short, stream(now=0.0), chunks), Peer(media, stream(now=0.0), chunks)
 
     def hang_up() -> None:
         for peer in (first, second):
@@ -331,9 +384,8 @@ def test_a_sink_closed_by_its_sibling_is_not_touched_again(media: Path) -> None:
 
     first.sink.stream.play(0, 0.0)
     second.sink.stream.play(0, 0.0)
-    os.close(first.sink._fd)
-    first.sink._fd = os.open(os.devnull, os.O_RDONLY)
     pacer.add(first.sink, hang_up)
     pacer.add(second.sink, lambda: pytest.fail("it was closed already"))
-    pacer.tick()
+    for slot in range(SLOTS_COUNT):
+        pacer.turn(slot)
     assert second.written == [] and len(pacer) == 0

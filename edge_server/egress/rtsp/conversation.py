@@ -14,7 +14,6 @@ from edge_server.egress.rtsp.address import CONTROL, Address, parse_address
 from edge_server.egress.rtsp.negotiate import Link, answer, choose
 from edge_server.egress.rtsp.playing import BadRange, plan
 from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
-from edge_server.egress.rtsp.stream import Stream
 from edge_server.egress.rtsp.words import (
     Close,
     Command,
@@ -37,6 +36,7 @@ from edge_server.egress.rtsp.words import (
     Title,
     Unreadable,
 )
+from edge_server.pacing.stream import Stream
 from edge_server.sessions.viewing import Full, Viewings
 from wire.rtsp import Interleaved, Request, Response, WireError, parse_transport, write_npt, write_transport
 
@@ -62,6 +62,9 @@ class Rules:
     """``Server:`` of every answer. Boxes choose their dialect by it (reference/stb_protocols §4.1)."""
     sdp_profile: str = "RTP/AVP"
     """Profile of the ``m=`` line. Boxes look at the Transport answer instead; others understand only RTP/AVP."""
+    continuous: bool = True
+    """RTP numbers go on over a jump (RFC 2326 appendix B). Clients that read RTP-Info can do without; then viewers that
+    have jumped get the shared packets of the file, too."""
 
 
 @dataclass(slots=True)
@@ -88,6 +91,7 @@ class Conversation:
         host: str,
         now: float,
         counters: Counter[str],
+        busy: Callable[[], bool] = lambda: False,
     ) -> None:
         """Begin.
 
@@ -99,9 +103,10 @@ class Conversation:
             host: Our own address on this connection.
             now: Monotonic seconds.
             counters: Where deviations and refusals are counted.
+            busy: Tells whether one more viewer would make the others stutter.
         """
         self._rules, self._viewings, self._draw = rules, viewings, draw
-        self._box, self._host, self._counters = box, host, counters
+        self._box, self._host, self._counters, self._busy = box, host, counters, busy
         self._sessions: dict[str, _Session] = {}
         self._last_request = now
         self._own_cseq = 0
@@ -223,7 +228,7 @@ class Conversation:
         link = choose(offers, taken)
         if link is None:
             return self._refuse(461)
-        if old is None and len(self._sessions) >= SESSIONS_MAX_COUNT:
+        if old is None and (len(self._sessions) >= SESSIONS_MAX_COUNT or self._busy()):
             return self._refuse(453)
         self._then = lambda event, now: self._setup_found(event, address, link, session_id, now)
         return [Look(address.item_id, address.rendition)]
@@ -249,6 +254,7 @@ class Conversation:
             sequence=self._draw(16),
             timestamp=self._draw(32),
             now=now,
+            continuous=self._rules.continuous,
         )
         session = _Session(session_id, title, link, stream, address.base)
         self._then = lambda event, now: self._setup_opened(event, session)

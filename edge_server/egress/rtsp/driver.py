@@ -13,9 +13,8 @@ import structlog
 
 from edge_server.egress.rtsp.conversation import Conversation
 from edge_server.egress.rtsp.library import Shelved
-from edge_server.egress.rtsp.pacer import Pacer
 from edge_server.egress.rtsp.ports import open_pair
-from edge_server.egress.rtsp.sink import TCP_QUEUE_MAX_BYTES, Sink, TcpSink, UdpSink
+from edge_server.egress.rtsp.sink import Sink, TcpSink, UdpSink
 from edge_server.egress.rtsp.words import (
     Close,
     Command,
@@ -37,14 +36,17 @@ from edge_server.egress.rtsp.words import (
     Tick,
     Unreadable,
 )
+from edge_server.pacing.chunks import Chunks
+from edge_server.pacing.framing import Frame
+from edge_server.pacing.pacer import Pacer
 from runtime.clock import Clock
 from wire.rtsp import Reader, WireError
 
 READ_MAX_BYTES = 64 * 1024
-UNREAD_MAX_BYTES = 4 * TCP_QUEUE_MAX_BYTES
-"""Answers and media waiting for a peer that does not read; above it the connection is given up."""
-LOOK_S = 1.0
-"""How often datagrams from the box and stuck readers are looked for while a session exists."""
+UNREAD_MAX_BYTES = 1024 * 1024
+"""Answers waiting for a peer that does not read; above it the connection is given up."""
+LOOK_S = 5.0
+"""How often stuck readers are looked for while a session exists."""
 FLUSH_S = 3.0
 """How long a closing connection may take to hand over its last bytes."""
 
@@ -59,6 +61,7 @@ class Connection:
         conversation: Conversation,
         look: Callable[[str, str], Shelved | None],
         pacer: Pacer,
+        chunks: Chunks,
         clock: Clock,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -66,12 +69,14 @@ class Connection:
     ) -> None:
         """Take over an accepted connection."""
         self._conversation, self._look, self._pacer, self._clock = conversation, look, pacer, clock
+        self._chunks = chunks
         self._reader, self._writer, self._counters = reader, writer, counters
         self._sinks: dict[str, Sink] = {}
         self._over = False
         self._looked_at = clock.monotonic()
         self._peer: str = writer.get_extra_info("peername")[0]
         self._local: str = writer.get_extra_info("sockname")[0]
+        self._number: int = writer.get_extra_info("socket").fileno()
 
     async def run(self) -> None:
         """Serve until either side hangs up; everything is given back in any case."""
@@ -123,8 +128,6 @@ class Connection:
     def _look_around(self) -> None:
         self._looked_at = now = self._clock.monotonic()
         for session_id, sink in tuple(self._sinks.items()):
-            if sink.heard():
-                self._tell(Heard(session_id))
             if sink.stuck(now):
                 self._tell(Stuck(session_id))
         self._tell(Tick())
@@ -165,16 +168,19 @@ class Connection:
             self._tell(Ended(session_id))
 
         try:
-            lease = os.open(title.file, os.O_RDONLY)
+            source = self._chunks.open(title.file, title.timeline.packets)
         except OSError as error:
             return NotOpened(str(error))
+        stream, kind = command.stream, Frame(link.rtp, link.channels[0] if link.channels else None)
         if link.channels is not None:
             self._sinks[session_id] = TcpSink(
-                lease,
-                command.stream,
+                source,
+                stream,
+                kind,
                 title.preamble,
                 ended,
-                channels=link.channels,
+                control_channel=link.channels[1],
+                write_now=self._write_now,
                 write=self._writer.write,
                 waiting_bytes=self._writer.transport.get_write_buffer_size,
             )
@@ -182,12 +188,23 @@ class Connection:
         try:
             data, control, ports = open_pair(self._local, self._peer, link.client_port or (0, 0))
         except OSError as error:
-            os.close(lease)
+            source.close()
             return NotOpened(str(error))
-        self._sinks[session_id] = UdpSink(
-            lease, command.stream, title.preamble, ended, data=data, control=control, counters=self._counters
-        )
+        sink = UdpSink(source, stream, kind, title.preamble, ended, data=data, control=control, counters=self._counters)
+        self._sinks[session_id] = sink
+        for each in sink.descriptors():
+            asyncio.get_running_loop().add_reader(each, self._heard, session_id)
         return Opened(ports)
+
+    def _write_now(self, data: memoryview) -> int:
+        if self._writer.transport.is_closing():
+            raise BlockingIOError
+        return os.write(self._number, data)
+
+    def _heard(self, session_id: str) -> None:
+        sink = self._sinks.get(session_id)
+        if sink is not None and sink.heard():
+            self._tell(Heard(session_id))
 
     def _stop(self, session_id: str, *, goodbye: bool) -> None:
         sink = self._sinks.get(session_id)
@@ -203,6 +220,8 @@ class Connection:
             return
         self._stop(session_id, goodbye=sink.stream.playing and not self._writer.is_closing())
         del self._sinks[session_id]
+        for each in sink.descriptors():
+            asyncio.get_running_loop().remove_reader(each)
         sink.close()
 
     async def _flush(self) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_server.egress import EgressContext
-from edge_server.egress.rtsp.timeline import Timeline
+from edge_server.pacing.chunks import Chunks
+from edge_server.pacing.timeline import Timeline
 from edge_server.packager import NotPackaged
 from media.ts_index import TsIndex
 from wire.mpegts import discontinuity_preamble
+
+TIMELINES_MAX_COUNT = 256
+"""Files whose division into packets is remembered, some 200 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,24 +39,44 @@ class Shelved:
         return discontinuity_preamble(point.next_cc, pcr_pid=self.index.pcr_pid, pcr=point.pcr_27mhz)
 
 
-def look(ctx: EgressContext, item_id: str, rendition_name: str) -> Shelved | None:
-    """Return the title; None when it is unknown, withdrawn, no video, or not packaged."""
-    view = ctx.view()
-    item = view.item(item_id)
-    rendition = None if item is None else item.rendition(rendition_name)
-    stored = None if rendition is None else view.file(rendition.path)
-    if item is None or stored is None:
-        return None
-    try:
-        packaged = ctx.shelf.packaged(stored)
-    except NotPackaged:
-        return None
-    index = packaged.ts_index
-    timeline = Timeline(
-        index.pacing.offset_bytes,
-        index.pacing.time_s,
-        index.length_bytes,
-        index.duration_s,
-        index.presentation_delay_s,
-    )
-    return Shelved(item_id, item.title, timeline, packaged.ts, index)
+class Library:
+    """Looks titles up, and remembers how their files are divided."""
+
+    def __init__(self, ctx: EgressContext, chunks: Chunks) -> None:
+        """Look into the active snapshot of ``ctx``."""
+        self._ctx, self._chunks = ctx, chunks
+        self._timelines: OrderedDict[Path, tuple[TsIndex, Timeline]] = OrderedDict()
+
+    def look(self, item_id: str, rendition_name: str) -> Shelved | None:
+        """Return the title; None when it is unknown, withdrawn, no video, or not packaged."""
+        view = self._ctx.view()
+        item = view.item(item_id)
+        rendition = None if item is None else item.rendition(rendition_name)
+        stored = None if rendition is None else view.file(rendition.path)
+        if item is None or stored is None:
+            return None
+        try:
+            packaged = self._ctx.shelf.packaged(stored)
+        except NotPackaged:
+            return None
+        index = packaged.ts_index
+        return Shelved(item_id, item.title, self._timeline(packaged.ts, index), packaged.ts, index)
+
+    def _timeline(self, file: Path, index: TsIndex) -> Timeline:
+        known = self._timelines.get(file)
+        if known is not None and known[0] is index:
+            self._timelines.move_to_end(file)
+            return known[1]
+        timeline = Timeline(
+            index.pacing.offset_bytes,
+            index.pacing.time_s,
+            index.length_bytes,
+            index.duration_s,
+            index.presentation_delay_s,
+            cuts=tuple(each.offset_bytes for each in index.keyframes),
+            numbers=self._chunks.numbers(file),
+        )
+        self._timelines[file] = (index, timeline)
+        if len(self._timelines) > TIMELINES_MAX_COUNT:
+            self._timelines.popitem(last=False)
+        return timeline

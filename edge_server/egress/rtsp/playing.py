@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edge_server.egress.rtsp.stream import Stream
 from edge_server.egress.rtsp.words import Title
+from edge_server.pacing.stream import Stream
 from wire.rtsp import NptRange, WireError, parse_range
 
 END_MARGIN_S = 1.0

@@ -13,8 +13,8 @@ import structlog
 from edge_server.egress import EgressContext
 from edge_server.egress.rtsp.conversation import Conversation, Rules
 from edge_server.egress.rtsp.driver import Connection, drained
-from edge_server.egress.rtsp.library import look
-from edge_server.egress.rtsp.pacer import Pacer
+from edge_server.egress.rtsp.library import Library
+from edge_server.pacing.service import Pacing
 from edge_server.sessions.viewing import Viewings
 
 BACKLOG_MAX_COUNT = 512
@@ -35,6 +35,7 @@ class RtspService:
         rules: Rules | None = None,
         draw: Callable[[int], int] = secrets.randbits,
         connections_max_count: int | None = None,
+        pacing: Pacing | None = None,
     ) -> None:
         """Prepare; nothing listens yet.
 
@@ -46,6 +47,7 @@ class RtspService:
             rules: banner and the like.
             draw: random integer of so many bits.
             connections_max_count: more are closed at once; default twice the viewings, and 16.
+            pacing: the process's pacer and chunks, run by somebody else; without it the service runs its own.
         """
         self.host, self.port = host, port
         self.counters: Counter[str] = Counter()
@@ -55,12 +57,14 @@ class RtspService:
         self._connections_max = (
             2 * self.viewings.max_count + 16 if connections_max_count is None else connections_max_count
         )
+        self.pacing = Pacing(ctx.clock) if pacing is None else pacing
+        self._own_pacing = pacing is None
+        self._library = Library(ctx, self.pacing.chunks)
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled."""
-        pacer = Pacer(self._ctx.clock)
         async with asyncio.TaskGroup() as group:
 
             def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,9 +72,10 @@ class RtspService:
                     self.counters["connections refused"] += 1
                     writer.transport.abort()
                     return
-                group.create_task(self._serve(pacer, reader, writer))
+                group.create_task(self._serve(reader, writer))
 
-            group.create_task(pacer.run())
+            if self._own_pacing:
+                group.create_task(self.pacing.run(lambda: None))
             self._server = await asyncio.start_server(accepted, self.host, self.port, backlog=BACKLOG_MAX_COUNT)
             try:
                 self.port = int(self._server.sockets[0].getsockname()[1])
@@ -88,7 +93,7 @@ class RtspService:
         while self._connections:
             await clock.sleep_until(clock.monotonic() + 0.05)
 
-    async def _serve(self, pacer: Pacer, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sock = writer.get_extra_info("socket")
         peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
         if sock is None or peer is None:
@@ -104,11 +109,13 @@ class RtspService:
             host=str(local[0]),
             now=self._ctx.clock.monotonic(),
             counters=self.counters,
+            busy=self.pacing.pacer.busy,
         )
         connection = Connection(
             conversation,
-            lambda item_id, rendition: look(self._ctx, item_id, rendition),
-            pacer,
+            self._library.look,
+            self.pacing.pacer,
+            self.pacing.chunks,
             self._ctx.clock,
             reader,
             writer,

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_server.egress.rtsp.negotiate import Link
-from edge_server.egress.rtsp.stream import Stream
-from edge_server.egress.rtsp.timeline import Timeline
+from edge_server.pacing.stream import Stream
+from edge_server.pacing.timeline import Timeline
 from wire.rtsp import Interleaved, Request, Response
 
 
