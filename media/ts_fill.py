@@ -98,7 +98,7 @@ class Filler:
         )
         self._sent = dict.fromkeys(pids, 0)
         self._end = lesson.end
-        self._index = IndexMaker(FIRST_PCR_TICKS)
+        self._index = IndexMaker(self._shift)
 
     def windows(self) -> Iterator[Bytes]:
         """Yield the packets as rows of 188 bytes."""

@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import pairwise
 
 from domain.courseware import Subtitle
 from edge_server.catalog import CatalogView
@@ -30,6 +31,7 @@ from edge_server.packager import PACKAGER_VERSION, Offered, Packaged, ladder, of
 from edge_server.store import StoredFile
 from media import DamagedIndex
 from media.mp4.fmp4 import Form
+from media.ts_index import TsKeyframe, TsSegment
 from wire.m3u8 import MasterPlaylist, MediaPlaylist, Segment, Subtitles, Variant
 from wire.m3u8_write import write_master, write_media
 
@@ -39,6 +41,8 @@ ANYWHERE = (("Access-Control-Allow-Origin", "*"),)
 WORDS = "subtitles"
 """In place of a rendition; also the group in the master playlist."""
 VTT_HEAD_MAX_BYTES = 1024
+PICTURES_VERSION = 4
+"""Of a playlist of I-frames, at least (§7)."""
 _PTS_HZ = 90000
 
 Span = tuple[float, int]
@@ -85,12 +89,11 @@ class _Hls:
             case [name, "index.m3u8"] if found := offered(view, self._ctx.shelf, item_id, name):
                 playlist = media_playlist(found.packaged, flavour, found.version)
                 return self._text(view, write_media(playlist), PLAYLIST_TYPE)
-            case [name, "pictures.m3u8"] if flavour == "fmp4" and (
-                found := offered(view, self._ctx.shelf, item_id, name)
-            ):
-                return self._text(view, write_media(pictures_playlist(found.packaged, found.version)), PLAYLIST_TYPE)
-            case [w, language, name] if w == WORDS and flavour == "fmp4":
-                return self._words(view, item_id, language, name)
+            case [name, "pictures.m3u8"] if found := offered(view, self._ctx.shelf, item_id, name):
+                playlist = pictures_playlist(found.packaged, flavour, found.version)
+                return self._text(view, write_media(playlist), PLAYLIST_TYPE)
+            case [w, language, name] if w == WORDS:
+                return self._words(view, item_id, flavour, (language, name))
             case [name, version, piece] if found := offered_version(view, self._ctx.shelf, item_id, name, version):
                 return piece_of(found, flavour, piece)
         return None
@@ -99,32 +102,33 @@ class _Hls:
         found = ladder(view, self._ctx.shelf, item_id)
         if not found:
             return None
-        subtitles = tuple(map(_subtitles, found[0].item.subtitles)) if flavour == "fmp4" else ()
+        subtitles = tuple(map(_subtitles, found[0].item.subtitles))
         variants = [variant(each, spans_of(each.packaged, flavour)) for each in found]
         playlist = MasterPlaylist(
             tuple(replace(each, subtitles=WORDS if subtitles else None) for each in variants),
             version=FLAVOURS[flavour].playlist_version,
             independent=all(independent(each.packaged, flavour) for each in found),
-            pictures=tuple(map(_pictures, found)) if flavour == "fmp4" else (),
+            pictures=tuple(_pictures(each, flavour) for each in found),
             subtitles=subtitles,
         )
         return self._text(view, write_master(playlist), PLAYLIST_TYPE)
 
-    def _words(self, view: CatalogView, item_id: str, language: str, name: str) -> Resource | None:
+    def _words(self, view: CatalogView, item_id: str, flavour: str, asked: tuple[str, str]) -> Resource | None:
         """Find subtitles: a playlist of one segment, and the text with the time at which the lesson begins in it."""
+        language, name = asked
         item = view.item(item_id)
         subtitle = item.subtitle(language) if item else None
         stored = view.file(subtitle.path) if subtitle else None
         found = ladder(view, self._ctx.shelf, item_id)
         if item is None or subtitle is None or stored is None or not found:
             return None
-        form = found[0].packaged.fmp4_index.muxed
         file = f"{subtitle.sha256[:8]}-{PACKAGER_VERSION}.vtt"
         if name == "index.m3u8":
             length_s = found[0].packaged.fmp4_index.duration_s
             whole = MediaPlaylist((Segment(file, length_s),), max(1, math.ceil(length_s)), version=7)
             return self._text(view, write_media(whole), PLAYLIST_TYPE)
-        return _text_track(stored, form, moment(item.issued_at)) if name == file else None
+        zero = zero_90khz(found[0].packaged, flavour)
+        return _text_track(stored, zero, moment(item.issued_at)) if name == file else None
 
     def _text(self, view: CatalogView, text: str, media_type: str) -> Resource:
         """Send a text; its validator is made from it, and it is no older than the snapshot or this process."""
@@ -145,6 +149,25 @@ def spans_of(packaged: Packaged, flavour: str) -> list[Span]:
     if flavour == "ts":
         return [(each.duration_s, each.length_bytes) for each in packaged.ts_index.segments]
     return _spans(packaged.fmp4_index.muxed)
+
+
+def pictures_of(packaged: Packaged, flavour: str) -> list[Span]:
+    """Return seconds and bytes of the pictures for fast winding: each is shown until the next."""
+    if flavour == "fmp4":
+        return _spans(packaged.fmp4_index.pictures)
+    index = packaged.ts_index
+    times = [*(each.time_s for each in index.keyframes), index.duration_s]
+    lasting = [max(0.0, until - since) for since, until in pairwise(times)]
+    return list(zip(lasting, (each.length_bytes for each in index.keyframes), strict=True))
+
+
+def zero_90khz(packaged: Packaged, flavour: str) -> int:
+    """Return the presentation time inside the media at which the lesson begins, modulo 2^33."""
+    if flavour == "ts":
+        first = packaged.ts_index.keyframes[0]
+        return (first.pts_90khz - round(first.time_s * _PTS_HZ)) % (1 << 33)
+    form = packaged.fmp4_index.muxed
+    return round(form.zero * _PTS_HZ / form.timescale)
 
 
 def _spans(form: Form) -> list[Span]:
@@ -170,8 +193,8 @@ def variant(found: Offered, spans: Sequence[Span]) -> Variant:
     )
 
 
-def _pictures(found: Offered) -> Variant:
-    spans = _spans(found.packaged.fmp4_index.pictures)
+def _pictures(found: Offered, flavour: str) -> Variant:
+    spans = pictures_of(found.packaged, flavour)
     return Variant(
         uri=f"{found.rendition.name}/pictures.m3u8",
         bandwidth_bps=math.ceil(max(8 * length / max(0.04, duration_s) for duration_s, length in spans)),
@@ -227,38 +250,40 @@ def media_playlist(packaged: Packaged, flavour: str, version: str) -> MediaPlayl
     )
 
 
-def pictures_playlist(packaged: Packaged, version: str) -> MediaPlaylist:
+def pictures_playlist(packaged: Packaged, flavour: str, version: str) -> MediaPlaylist:
     """List single pictures for fast winding (§4.3.3.6)."""
-    spans = _spans(packaged.fmp4_index.pictures)
-    uris = (f"{version}/pic-{number:05d}.m4s" for number in range(1, len(spans) + 1))
+    shape, spans = FLAVOURS[flavour], pictures_of(packaged, flavour)
+    uris = (f"{version}/pic-{number:05d}.{shape.suffix}" for number in range(1, len(spans) + 1))
     return MediaPlaylist(
         segments=tuple(Segment(uri, duration_s) for uri, (duration_s, _) in zip(uris, spans, strict=True)),
         target_duration_s=target_duration_s(spans),
-        version=FLAVOURS["fmp4"].playlist_version,
-        map_uri=f"{version}/pictures.mp4",
+        version=max(PICTURES_VERSION, shape.playlist_version),
+        map_uri=f"{version}/pictures.mp4" if flavour == "fmp4" else None,
         pictures_only=True,
     )
 
 
 def piece_of(found: Offered, flavour: str, name: str) -> Resource | None:
-    """Find ``init.mp4``, ``seg-NNNNN.<suffix>``, ``pictures.mp4`` or ``pic-NNNNN.m4s``."""
+    """Find ``init.mp4``, ``seg-NNNNN.<suffix>``, ``pictures.mp4`` or ``pic-NNNNN.<suffix>``."""
     packaged = found.packaged
     stem, _, suffix = name.partition(".")
     kind, _, digits = stem.partition("-")
     if flavour == "ts":
-        segments = packaged.ts_index.segments
-        number = number_of(digits, len(segments))
-        if kind != "seg" or suffix != "ts" or number is None:
+        index = packaged.ts_index
+        kinds: dict[str, Sequence[TsSegment | TsKeyframe]] = {"seg": index.segments, "pic": index.keyframes}
+        ranges = kinds.get(kind, ())
+        number = number_of(digits, len(ranges))
+        if suffix != "ts" or number is None:
             return None
-        one = segments[number]
+        one = ranges[number]
         return _piece(found, "ts", stem, (FileRange(packaged.ts, one.offset_bytes, one.length_bytes),))
-    index = packaged.fmp4_index
+    muxed, pictures = packaged.fmp4_index.muxed, packaged.fmp4_index.pictures
     match name:
         case "init.mp4":
-            return _piece(found, "fmp4", stem, (index.muxed.init,))
+            return _piece(found, "fmp4", stem, (muxed.init,))
         case "pictures.mp4":
-            return _piece(found, "fmp4", stem, (index.pictures.init,))
-    form = {"seg": index.muxed, "pic": index.pictures}.get(kind)
+            return _piece(found, "fmp4", stem, (pictures.init,))
+    form = {"seg": muxed, "pic": pictures}.get(kind)
     number = number_of(digits, len(form)) if form is not None and suffix == "m4s" else None
     if form is None or number is None:
         return None
@@ -288,7 +313,7 @@ def _piece(found: Offered, flavour: str, stem: str, parts: tuple[bytes | FileRan
     )
 
 
-def _text_track(stored: StoredFile, form: Form, modified: datetime) -> Resource | None:
+def _text_track(stored: StoredFile, zero: int, modified: datetime) -> Resource | None:
     """Put the lesson's zero into the head of a WebVTT file (RFC 8216 §3.5)."""
     try:
         with stored.file.open("rb", buffering=0) as file:
@@ -299,12 +324,12 @@ def _text_track(stored: StoredFile, form: Form, modified: datetime) -> Resource 
     if not first.startswith(b"WEBVTT") or not end:
         return None
     skipped = head.index(b"\n") + 1
-    stamp = f"X-TIMESTAMP-MAP=MPEGTS:{round(form.zero * _PTS_HZ / form.timescale)},LOCAL:00:00:00.000\n".encode()
+    stamp = f"X-TIMESTAMP-MAP=MPEGTS:{zero},LOCAL:00:00:00.000\n".encode()
     made, rest = b"WEBVTT\n" + stamp, stored.length_bytes - skipped
     return Resource(
         parts=(made, FileRange(stored.file, skipped, rest)) if rest else (made,),
         length_bytes=len(made) + rest,
-        etag=etag_of(stored.sha256, f"{PACKAGER_VERSION}-{form.zero:x}"),
+        etag=etag_of(stored.sha256, f"{PACKAGER_VERSION}-{zero:x}"),
         modified=modified,
         media_type="text/vtt; charset=utf-8",
         cache_control=IMMUTABLE,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import subprocess
 from collections.abc import AsyncIterator, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from tests import gst
-from tests.web_lab import FRAMES, PAGE, SIZES, VIDEO, Lab, ask, build, serving, stranger
+from tests.web_lab import FRAMES, PAGE, SIZES, VIDEO, VTT, Lab, ask, build, serving, stranger
 from wire.m3u8 import MasterPlaylist, MediaPlaylist, parse
 
 pytestmark = pytest.mark.timeout(60)
@@ -144,3 +146,56 @@ async def test_what_is_listed_is_there(port: int) -> None:
     paths = [items[PAGE]["page"], items[VIDEO]["poster"], *items[VIDEO]["play"].values()]
     for path in paths:
         assert (await ask(port, path)).status == 200, path
+
+
+@pytest.mark.stranger("ffprobe")
+@pytest.mark.parametrize("flavour", ["ts", "fmp4"])
+async def test_pictures_for_fast_winding_are_whole_and_where_they_are_said_to_be(port: int, flavour: str) -> None:
+    """Each segment of the I-frame playlist decodes alone to one picture, shown when the playlist says."""
+    base = f"/hls/{VIDEO}/{flavour}"
+    master = await playlist(port, f"{base}/master.m3u8")
+    assert isinstance(master, MasterPlaylist) and not master.deviations
+    assert [variant.uri for variant in master.pictures] == ["R40/pictures.m3u8", "R12/pictures.m3u8"]
+    media = await playlist(port, f"{base}/{master.pictures[1].uri}")
+    assert isinstance(media, MediaPlaylist) and media.pictures_only and not media.deviations
+    assert len(media.segments) == math.ceil(FRAMES / 50)
+    assert media.duration_s == pytest.approx(FRAMES / 25, abs=0.1)
+    init = (await ask(port, f"{base}/R12/{media.map_uri}")).body if media.map_uri else b""
+    times = []
+    for segment in media.segments:
+        body = (await ask(port, f"{base}/R12/{segment.uri}")).body
+        assert 8 * len(body) / segment.duration_s <= master.pictures[1].bandwidth_bps + 1
+        show = ("-show_entries", "frame=pict_type,pts_time", "-select_streams", "v", "-of", "csv=p=0")
+        times += await asyncio.to_thread(pictures_in, init + body, *show)
+    assert [kind for _, kind in times] == ["I"] * len(media.segments)
+    zero_s = times[0][0]
+    assert [at - zero_s for at, _ in times] == pytest.approx([2.0 * n for n in range(len(times))], abs=0.001)
+
+
+def pictures_in(data: bytes, *options: str) -> list[tuple[float, str]]:
+    command = ["ffprobe", "-v", "error", *options, "-"]
+    done = subprocess.run(command, input=data, capture_output=True, timeout=20, check=True)
+    rows = (line.split(",") for line in done.stdout.decode().split())
+    return [(float(row[0]), row[1]) for row in rows]
+
+
+@pytest.mark.parametrize("flavour", ["ts", "fmp4"])
+async def test_subtitles_say_when_the_lesson_begins_in_the_media(port: int, flavour: str) -> None:
+    """The stamp is the presentation time of the lesson's first picture (RFC 8216 §3.5)."""
+    base = f"/hls/{VIDEO}/{flavour}"
+    master = await playlist(port, f"{base}/master.m3u8")
+    assert isinstance(master, MasterPlaylist)
+    (words,) = master.subtitles
+    assert (words.language, words.uri) == ("zh", "subtitles/zh/index.m3u8")
+    assert {variant.subtitles for variant in master.variants} == {words.group}
+    media = await playlist(port, f"{base}/{words.uri}")
+    assert isinstance(media, MediaPlaylist) and not media.deviations
+    (segment,) = media.segments
+    reply = await ask(port, f"{base}/subtitles/zh/{segment.uri}")
+    head, stamp, rest = reply.body.split(b"\n", 2)
+    assert head == b"WEBVTT" and rest in VTT and reply.fields["content-type"] == "text/vtt; charset=utf-8"
+    said = int(stamp.removeprefix(b"X-TIMESTAMP-MAP=MPEGTS:").removesuffix(b",LOCAL:00:00:00.000"))
+    show = ("-show_entries", "stream=start_pts,time_base", "-select_streams", "v", "-of", "json")
+    done = await stranger("ffprobe", "-v", "error", *show, f"http://127.0.0.1:{port}{base}/R40/index.m3u8")
+    found = json.loads(done.stdout)["streams"][0]
+    assert said == round(found["start_pts"] * 90000 * Fraction(found["time_base"]))
