@@ -8,10 +8,13 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import aiohttp
+import aioice.ice
 import pytest
 
 from tests import gst
 from tests.served import Served, raw_http, run, serving
+from tests.whep_lab import Stranger
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -77,6 +80,21 @@ def test_gstreamer_seeks_over_rtsp(served: Served) -> None:
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert 3.9 <= found["position_s"] <= 5.3 and found["ended"], found
+
+
+async def test_aiortc_decodes_by_whep(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of R40 frames are out of order and needed by others, so R12 comes, and of it the frames that are in order."""
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+    viewer = Stranger(f"{served.http}whep/{served.video}")
+    async with aiohttp.ClientSession() as http:
+        await viewer.watch(http)
+        frames = await viewer.frames(20)
+        async with http.delete(viewer.location) as reply:
+            assert reply.status == 200
+    await viewer.pc.close()
+    numbers = [number for number, _ in frames if number is not None]
+    assert numbers[0] == 0 and numbers == sorted(set(numbers)) and len(numbers) == len(frames)
+    assert [pts for _, pts in frames] == [3600 * number for number in numbers]
 
 
 def test_one_box_of_each_kind_counts_every_frame(served: Served) -> None:

@@ -14,19 +14,18 @@ import aioice.ice
 import numpy as np
 import pytest
 from aiohttp import web
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
-from av import AudioFrame, VideoFrame
+from av import AudioFrame
 
 from domain.courseware import Catalogue, Column, Courseware, ItemClass, MediaFamily
 from edge_server.egress import EgressContext
 from edge_server.egress.whep import WhepService
 from edge_server.egress.whep.datagrams import Datagrams
 from edge_server.packager import Shelf
-from fixtures import frame_code
 from fixtures.lessons import make_counted_lesson
 from runtime.clock import SystemClock
 from runtime.service import running
 from tests.web_lab import ISSUED, Lab, rendition, serving, view_of
+from tests.whep_lab import Stranger
 from wire.rtp import SenderReport, parse_rtcp
 
 FRAMES = 250
@@ -93,36 +92,6 @@ async def watched(lab: Lab, *more: web.RouteDef, max_viewers: int = 8) -> AsyncI
 def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stranger offers every address of the machine but this one."""
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
-
-
-class Stranger:
-    """aiortc as a viewer."""
-
-    def __init__(self, url: str, *, sound: bool = False) -> None:
-        self.url, self.location = url, ""
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
-        self.video = self.pc.addTransceiver("video", direction="recvonly").receiver
-        self.sound = self.pc.addTransceiver("audio", direction="recvonly").receiver if sound else None
-
-    async def watch(self, http: aiohttp.ClientSession) -> None:
-        await self.pc.setLocalDescription(await self.pc.createOffer())
-        offer = self.pc.localDescription.sdp
-        async with http.post(self.url, data=offer, headers={"Content-Type": "application/sdp"}) as reply:
-            answer = await reply.text()
-            assert reply.status == 201, answer
-            assert reply.content_type == "application/sdp"
-            self.location = str(reply.url.join(aiohttp.client.URL(reply.headers["Location"])))
-        await self.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
-
-    async def frames(self, count: int) -> list[tuple[int | None, int]]:
-        """Return (number that was read from the picture, time in ticks) of the next frames."""
-        found = []
-        for _ in range(count):
-            frame = await self.video.track.recv()
-            assert isinstance(frame, VideoFrame) and frame.pts is not None
-            luma = frame.to_ndarray(format="yuv420p")[: frame.height]
-            found.append((frame_code.read(luma), frame.pts))
-        return found
 
 
 async def nobody_left(service: WhepService) -> None:
