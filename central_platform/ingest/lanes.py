@@ -209,7 +209,8 @@ class Encoder:
             "level": profile.h264_level,
             "maxrate": str(profile.video_max_bps),
             "bufsize": str(profile.buffer_bits),
-            "x264-params": f"keyint={keyint}:min-keyint={keyint}:scenecut=0:open-gop=0:bframes=2:b-pyramid=none"
+            "x264-params": f"keyint={keyint}:min-keyint={keyint}:scenecut=0:open-gop=0"
+            f":bframes={profile.b_frames}:b-pyramid=none"
             f":colormatrix={matrix_of(shape)}:videoformat=component:fullrange=off",
         }
         audio: Any = self._out.add_stream("aac", rate=AUDIO_HZ, layout="stereo")
