@@ -143,6 +143,7 @@ def _entry(item: Courseware, before: str) -> dict[str, Any]:
         "progressive": f"{before}/media/{item.item_id}/{best}.mp4",
         "hls_fmp4": f"{before}/hls/{item.item_id}/fmp4/master.m3u8",
         "hls_ts": f"{before}/hls/{item.item_id}/ts/master.m3u8",
+        "dash": f"{before}/dash/{item.item_id}/manifest.mpd",
     }
     return {**entry, "play": play, "subtitles": _subtitles(item)}
 

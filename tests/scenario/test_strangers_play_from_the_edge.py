@@ -68,7 +68,9 @@ def test_gstreamer_rtspsrc_plays(served: Served, transport: str) -> None:
 
 
 @pytest.mark.stranger("gst-launch-1.0")
-@pytest.mark.parametrize("path", ["hls/{id}/ts/master.m3u8", "hls/{id}/fmp4/master.m3u8", "media/{id}/R40.mp4"])
+@pytest.mark.parametrize(
+    "path", ["hls/{id}/ts/master.m3u8", "hls/{id}/fmp4/master.m3u8", "dash/{id}/manifest.mpd", "media/{id}/R40.mp4"]
+)
 def test_gstreamer_playbin_plays_http(served: Served, path: str) -> None:
     gst.play(served.http + path.format(id=served.video), real_time=True)
 

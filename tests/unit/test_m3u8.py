@@ -15,6 +15,7 @@ from wire.m3u8 import (
     MediaPlaylist,
     PlaylistError,
     Segment,
+    Subtitles,
     Variant,
     parse,
 )
@@ -176,3 +177,19 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     for start in ("", "#EXTM3U\n"):
         with contextlib.suppress(PlaylistError):
             parse(start + text)
+
+
+def test_pictures_and_subtitles_are_written_and_read_back() -> None:
+    variant = Variant("R40/index.m3u8", 900_000, codecs="avc1.4D401E", resolution=(640, 360), subtitles="words")
+    pictures = Variant("R40/pictures.m3u8", 300_000, codecs="avc1.4D401E", resolution=(640, 360))
+    words = Subtitles("words/zh.m3u8", "words", "中文", "zh", default=True)
+    nameless = Subtitles("words/und.m3u8", "words", "?")
+    master = MasterPlaylist((variant,), 7, pictures=(pictures,), subtitles=(words, nameless))
+    text = write_master(master)
+    assert parse(text) == master
+    assert '#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=300000,CODECS="avc1.4D401E",RESOLUTION=640x360,URI="R40/pict' in text
+    assert 'TYPE=SUBTITLES,GROUP-ID="words",NAME="中文",LANGUAGE="zh",DEFAULT=YES,AUTOSELECT=YES,URI="words/zh' in text
+    media = MediaPlaylist((Segment("v/pic-00001.m4s", 2.0),), 2, 7, map_uri="v/pictures.mp4", pictures_only=True)
+    assert parse(write_media(media)) == media
+    with pytest.raises(PlaylistError):
+        write_master(MasterPlaylist((variant,), subtitles=(Subtitles("a", "words", 'a"b'),)))

@@ -125,6 +125,7 @@ def test_the_catalogue(view: CatalogView) -> None:
             "progressive": f"/media/{VIDEO}/R40.mp4",
             "hls_fmp4": f"/hls/{VIDEO}/fmp4/master.m3u8",
             "hls_ts": f"/hls/{VIDEO}/ts/master.m3u8",
+            "dash": f"/dash/{VIDEO}/manifest.mpd",
         },
         "subtitles": [{"language": "zh", "label": "中文 <i>", "url": f"/subtitles/{VIDEO}/zh.vtt"}],
     }
@@ -235,7 +236,7 @@ def test_with_tickets_pages_carry_one_and_the_catalogue_asks_for_one(view: Catal
         for item in column["items"]
         for way, url in item.get("play", {}).items()
     }
-    assert len(play) == 3
+    assert len(play) == 4
     for url in play.values():
         reply = ask(view, url, **given)
         fields = dict(reply.headers)
