@@ -24,7 +24,7 @@ _SEEN = rb"[\x21-\x7e\x80-\xff]"
 _FIELD = re.compile(rb"(" + _TOKEN + rb"):[ \t]*((?:" + _SEEN + rb"(?:[ \t]*" + _SEEN + rb")*)?)[ \t]*")
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.%]+\]|[0-9A-Za-z._~%!$&'()*+,;=-]*)(?::[0-9]*)?")
 _ABSOLUTE = re.compile(r"https?://[^/?#@]+(?=[/?]|$)", re.IGNORECASE)
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PATH = re.compile(r"(?:[\x21\x22\x24\x26-\x7e]|%[0-9A-Fa-f]{2})*")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _ONLY_RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{0,15})")
 _CONDITIONS = {name.lower(): name for name in FIELDS}
@@ -39,8 +39,8 @@ class RequestFields:
     """By the names of `wire.http_range.FIELDS`; several lines of one field are one list (RFC 9110 §5.3)."""
     first_last: tuple[int, int] | None
     """First and last byte asked for, the last -1 for all that follow, when the only condition is that one range."""
-    keep: bool | None
-    """Whether the connection stays (True) or closes (False) as the client says; None when it leaves that open."""
+    stays: tuple[bool, bool]
+    """Whether the connection stays open after the answer (RFC 9112 §9.3): of HTTP/1.0, of HTTP/1.1."""
     hosts: int
     """Number of Host lines; -1 when one of them names no host."""
     length_bytes: int
@@ -108,12 +108,8 @@ def read_fields(lines: bytes) -> RequestFields | None:
             odd = True
     one = _ONLY_RANGE.fullmatch(conditions["Range"]) if conditions.keys() == {"Range"} else None
     first_last = (int(one[1]), int(one[2]) if one[2] else -1) if one else None
-    return RequestFields(conditions, first_last, keep, hosts, length_bytes, odd, agent)
-
-
-def keeps(fields: RequestFields, minor: int) -> bool:
-    """Tell whether the connection stays open after the answer (RFC 9112 §9.3)."""
-    return fields.keep if fields.keep is not None else minor >= 1
+    stays = (False, True) if keep is None else (keep, keep)
+    return RequestFields(conditions, first_last, stays, hosts, length_bytes, odd, agent)
 
 
 def path_of(target: bytes | str) -> str | None:
@@ -129,7 +125,7 @@ def path_of(target: bytes | str) -> str | None:
         text = text[absolute.end() :]
         text = text if text.startswith("/") else "/" + text
     text = text.partition("?")[0]
-    if len(text) > PATH_MAX_CHARS or "#" in text or not text.isascii() or _BAD_PERCENT.search(text):
+    if len(text) > PATH_MAX_CHARS or _PATH.fullmatch(text) is None:
         return None
     if "%" not in text:
         return text

@@ -25,7 +25,7 @@ from edge_server.plane.lookup import Accel, Found, Lookup, Media, by_accel
 from edge_server.plane.pages import Pages
 from edge_server.plane.sending import Sending
 from runtime.clock import Clock
-from wire.http_request import HEAD_MAX_BYTES, RequestFields, is_other_version, keeps, read_fields, read_line
+from wire.http_request import HEAD_MAX_BYTES, RequestFields, is_other_version, read_fields, read_line
 
 HandOver = Callable[[socket.socket, bytes, str], None]
 """Takes a connection, the bytes read from it, and the peer's address."""
@@ -256,37 +256,39 @@ class Plane(Sending):
         if (method == "GET" or method == "HEAD") and not fields.odd and not fields.length_bytes:
             found = self._find(target)
         if found is None:
-            self._give_away(connection, data)
+            if read_line(line) is None:
+                self._turn_away(connection, 400)
+            else:
+                self._give_away(connection, data)
             return
         connection.rest = data[end + 4 :]
-        connection.keep = keeps(fields, minor) and not self.draining
+        connection.keep = keep = fields.stays[minor] and not self.draining
         if self._journal is not None:
             connection.request, connection.agent = line.decode("latin-1"), fields.agent
         resource, viewing = found
-        ending = _CLOSE if not connection.keep else _KEEP if minor else _KEEP_10
+        ending = _CLOSE if not keep else _KEEP if minor else _KEEP_10
         asked_bytes = self._answer(connection, resource, method, fields, ending)
         if viewing:
             self._media.seen(viewing, asked_bytes, self._now_s)
-        self._push(connection)
 
     def _answer(self, connection: Connection, found: Found, method: str, fields: RequestFields, ending: bytes) -> int:
-        """Begin to answer; return the length of what was asked for."""
+        """Answer, or begin to; return the length of what was asked for."""
         whole = found.length_bytes
         if self._accel is not None and (sent := by_accel(found, self._accel)) is not None:
-            self._begin(connection, 200, _OK + self._date + sent + ending, ())
+            self._send(connection, 200, _OK + self._date + sent + ending, ())
             return whole
         if method == "GET":
             if not fields.conditions:
-                self._begin(connection, 200, _OK + self._date + found.whole + ending, found.pieces)
+                self._send(connection, 200, _OK + self._date + found.whole + ending, found.pieces)
                 return whole
             if fields.first_last is not None and (part := simple_range(fields.first_last, whole)) is not None:
                 start, stop = part
                 head = _PARTIAL + self._date + found.range_fields + range_fields(start, stop, whole) + ending
-                self._begin(connection, 206, head, found.cut(start, stop))
+                self._send(connection, 206, head, found.cut(start, stop))
                 return stop - start
         made = plan(method, found.resource, fields.conditions)
         head = status_line(made.status) + self._date + field_lines(made.fields) + ending
-        self._begin(connection, made.status, head, found.steps(made.body))
+        self._send(connection, made.status, head, found.steps(made.body))
         return sum(map(length_of, made.body))
 
     def _find(self, target: bytes) -> tuple[Found, int] | None:
@@ -336,5 +338,4 @@ class Plane(Sending):
             fields.append(("Retry-After", str(RETRY_AFTER_S)))
         connection.rest = b""
         connection.keep = False
-        self._begin(connection, status, status_line(status) + self._date + field_lines(fields) + _CLOSE, (body,))
-        self._push(connection)
+        self._send(connection, status, status_line(status) + self._date + field_lines(fields) + _CLOSE, (body,))

@@ -27,6 +27,7 @@ BIG = bytes(range(256)) * (48 * 1024)
 def shop(tmp_path: Path) -> Shop:
     made = Shop(tmp_path)
     made.put("/media/big", (b"x" * 100, BIG, b"y" * 50))
+    made.put("/media/a b", b"a target has no space")
     made.put("/media/small", b"moof", (b"before", b"from the file", b"behind"), b"and the end")
     return made
 
@@ -215,6 +216,8 @@ async def test_an_idle_connection_ends_after_its_time(shop: Shop) -> None:
         (b"GET /media/small HTTP/1.1\r\nHost : x\r\n\r\n", b"400"),
         (b"GET /media/small HTTP/2.0\r\nHost: x\r\n\r\n", b"505"),
         (b"GET  /media/small HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"GET /media/a b HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
+        (b"GET /media/a\x01b HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
     ],
 )
 async def test_what_is_no_request_is_refused(shop: Shop, sent: bytes, status: bytes) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from wire.http_request import FIELDS_MAX_COUNT, HEAD_MAX_BYTES, keeps, message_bytes, path_of, read_fields, read_line
+from wire.http_request import FIELDS_MAX_COUNT, HEAD_MAX_BYTES, message_bytes, path_of, read_fields, read_line
 
 
 def fields_of(*lines: str) -> bytes:
@@ -98,7 +98,7 @@ def test_a_range_with_another_condition_is_not_simple() -> None:
 )
 def test_who_keeps_the_connection(lines: tuple[str, ...], minor: int, stays: bool) -> None:
     found = read_fields(fields_of(*lines))
-    assert found is not None and keeps(found, minor) == stays
+    assert found is not None and found.stays[minor] == stays
 
 
 @pytest.mark.parametrize(
