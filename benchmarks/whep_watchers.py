@@ -18,13 +18,13 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 import aioice.ice
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 
+from benchmarks.serve.programs import cpu_s
 from wire.rtp import OtherRtcp, ReceiverReport, write_rtcp
 
 H264 = [
@@ -155,11 +155,6 @@ class Reader:
     def close(self) -> None:
         self.stop.set()
         self._thread.join()
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process, all threads."""
-    return sum(int(each.read_text().split()[0]) for each in Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
 
 
 async def run(url: str, count: int, seconds: float, pid: int) -> dict[str, Any]:

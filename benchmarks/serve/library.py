@@ -25,6 +25,8 @@ RECIPE = 1
 """Counts the changes of what is made here."""
 MAKE_WITHIN_S = 1800.0
 RENDITION = "R40"
+RATE = 25
+"""Pictures a second."""
 ROOM = "4096"
 """Sessions and viewings that the edge allows in a benchmark."""
 
@@ -63,7 +65,7 @@ def make_lesson(path: Path, seconds: float) -> Path:
         return path
     need("ffmpeg")
     draft = path.with_suffix(".part.mp4")
-    picture = ["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=25,noise=alls=24:allf=t"]
+    picture = ["-f", "lavfi", "-i", f"testsrc2=size=1280x720:rate={RATE},noise=alls=24:allf=t"]
     sound = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]
     coder = ["-c:v", "libx264", "-preset", "ultrafast", "-profile:v", "main", "-pix_fmt", "yuv420p"]
     coder += ["-b:v", "3650k", "-maxrate", "3650k", "-bufsize", "3650k"]

@@ -48,7 +48,17 @@ TITLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "ts": ("Transport stream from MP4", ("way", "mb_per_s", "cpu_s", "octets")),
     "whep": (
         "WebRTC",
-        ("server", "viewers", "cpu_percent_per_viewer", "mbps_per_viewer", "frames_per_second", "lost", "client_cpu"),
+        (
+            "server",
+            "viewers",
+            "cpu_percent_per_viewer",
+            "mbps_per_viewer",
+            "frames_per_second",
+            "lost",
+            "asked",
+            "again",
+            "client_cpu",
+        ),
     ),
     "playable": (
         "From sync to playable",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.serve import http, pack, rtsp, wrk
+from benchmarks.serve import http, pack, rtsp, whep, wrk
 from benchmarks.serve.drain import Wanted, Wrong, body_start
 from benchmarks.serve.plots import plots
 from benchmarks.serve.report import report
@@ -201,3 +202,25 @@ def copies(octets: int) -> list[dict[str, object]]:
 def test_packaging_pairs_repeats() -> None:
     rows = [*copies(10), {"way": "ts", "repeat": 7, "octets": 99}]
     assert pack.both(rows, ("ts", "pyav-ts"), "octets") == ([10, 10], [10, 10])
+
+
+def test_what_the_streaming_client_could_not_take_is_invalid_and_what_the_server_refused_is_not() -> None:
+    fine = {"server": "edge", "transport": "udp", "lost": 0, "client_busy": 0.5, "dropped_by_client": 0, "refused": 9}
+    full, spilled = fine | {"client_busy": 0.97}, fine | {"dropped_by_client": 3}
+    assert rtsp.invalid([fine, fine, full], "udp") == "" == rtsp.invalid([], "udp")
+    assert "97%" in rtsp.invalid([fine, full, full], "udp") and "3 packets" in rtsp.invalid([spilled], "udp")
+    assert not rtsp.held(stream(refused=1), 4e6)
+
+
+def test_a_stream_minute_is_bytes_not_time(tmp_path: Path) -> None:
+    file = tmp_path / "lesson.ts"
+    file.write_bytes(bytes(1316 * rtsp.LESSON_S))
+    assert rtsp.stream_rate(file) == pytest.approx(1328 * 8)
+
+
+def test_runs_of_viewers_count_only_with_all_packets_and_pictures() -> None:
+    good = {"client_cpu": 0.2, "lost": 0, "frames_per_second": 25.1, "asked": 100, "again": 99, "reports": 5}
+    assert whep.why_invalid("edge", good) == ""
+    for bad in ({"client_cpu": 0.95}, {"lost": 1}, {"frames_per_second": 23.0}, {"again": 80}, {"asked": 0}):
+        assert whep.why_invalid("edge", good | bad), bad
+    assert whep.why_invalid("aiortc", good | {"frames_per_second": 14.0, "asked": 0}) == ""
