@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from struct import pack
+from struct import Struct, pack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ _TFHD = 0x020000
 """default-base-is-moof."""
 _DURATION, _FLAGS = 0x8, 0x20
 _TRUN_SIZE, _TRUN_DURATION, _TRUN_FLAGS, _TRUN_COMPOSITION = 0x200, 0x100, 0x400, 0x800
+_TRUN, _TRUN_WORDS = int.from_bytes(b"trun", "big"), 5
+"""The box's letters, and its fields in front of the samples: size, letters, flags, count, data offset."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +68,23 @@ def fragment(sequence: int, runs: Sequence[Run], ranges: NDArray[np.int64]) -> b
     if body > BODY_MAX_BYTES:
         raise Unmuxable(f"a segment of {body} bytes: pictures to begin with are too far apart; transcode the file")
     before = np.cumsum(ranges[:, 1]) - ranges[:, 1]
-    trafs = [_traf(run, _placed(run, ranges, before)) for run in runs]
-    # Data offsets count from the moof; they are put in once its length is known.
-    length = 8 + 16 + sum(len(head) for head, _, _ in trafs)
-    parts = [pack(">I4sI4sII", length, b"moof", 16, b"mfhd", 0, sequence)]
-    for head, places, positions in trafs:
-        made = bytearray(head)
-        for place, position in zip(places, positions, strict=True):
-            made[place : place + 4] = pack(">I", position + length + 8)
-        parts.append(bytes(made))
-    return b"".join([*parts, pack(">I4s", 8 + body, b"mdat")])
+    trafs = [_Traf(run, _placed(run, ranges, before)) for run in runs]
+    length = 24 + sum(each.length_bytes for each in trafs)
+    head = pack(">I4sI4sII", length, b"moof", 16, b"mfhd", 0, sequence)
+    written = (each.written(length + 8) for each in trafs)
+    return b"".join([head, *written, pack(">I4s", 8 + body, b"mdat")])
+
+
+_ONE = Struct(">I4s I4sII I4s I4sIIII I4sIQ I4sIIIII I4s".replace(" ", ""))
+
+
+def fragment_of_one(sequence: int, size_bytes: int, decode_time: int, duration: int, composition: int) -> bytes:
+    """Return the same for one sync sample of track 1, whose bytes follow: many times faster."""
+    trun_flags = 1 | _TRUN_SIZE | _TRUN_COMPOSITION
+    tfhd = 24, b"tfhd", _TFHD | _DURATION | _FLAGS, 1, duration, SYNC
+    trun = 28, b"trun", trun_flags, 1, _ONE.size, size_bytes, composition
+    traf = (_ONE.size - 32, b"traf", *tfhd, 20, b"tfdt", 1 << 24, decode_time, *trun)
+    return _ONE.pack(_ONE.size - 8, b"moof", 16, b"mfhd", 0, sequence, *traf, 8 + size_bytes, b"mdat")
 
 
 def _placed(run: Run, ranges: NDArray[np.int64], before: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,35 +94,42 @@ def _placed(run: Run, ranges: NDArray[np.int64], before: NDArray[np.int64]) -> N
     return places
 
 
-def _traf(run: Run, at: NDArray[np.int64]) -> tuple[bytes, list[int], list[int]]:
-    """Return the box, where in it data offsets stand, and what they are from the start of the body on."""
-    count = len(at)
-    flags = np.where(run.sync, SYNC, NOT_SYNC)
-    tfhd_flags, tfhd, trun_flags, columns = _TFHD, b"", 1 | _TRUN_SIZE, [run.sizes]
-    if (run.durations == run.durations[0]).all():
-        tfhd_flags, tfhd = tfhd_flags | _DURATION, pack(">I", int(run.durations[0]))
-    else:
-        trun_flags, columns = trun_flags | _TRUN_DURATION, [run.durations, run.sizes]
-    if (flags == flags[0]).all():
-        tfhd_flags, tfhd = tfhd_flags | _FLAGS, tfhd + pack(">I", int(flags[0]))
-    else:
-        trun_flags |= _TRUN_FLAGS
-        columns.append(flags)
-    if run.composition.any():
-        trun_flags |= _TRUN_COMPOSITION
-        columns.append(run.composition)
-    words = np.stack(columns, axis=1).astype(">u4").tobytes()
-    width = 4 * len(columns)
-    breaks = np.flatnonzero(at[1:] != at[:-1] + run.sizes[:-1]) + 1
-    firsts, lasts = [0, *breaks.tolist()], [*breaks.tolist(), count]
-    parts = [
-        box(b"tfhd", pack(">II", tfhd_flags, run.number), tfhd),
-        pack(">I4sIQ", 20, b"tfdt", 1 << 24, run.decode_time),
-    ]
-    places, length = [], 8 + len(parts[0]) + len(parts[1])
-    for first, last in zip(firsts, lasts, strict=True):
-        places.append(length + 16)
-        parts += [pack(">I4sIII", 20 + (last - first) * width, b"trun", trun_flags, last - first, 0)]
-        parts += [words[first * width : last * width]]
-        length += 20 + (last - first) * width
-    return box(b"traf", *parts), places, at[firsts].tolist()
+class _Traf:
+    """One ``traf``; a ``trun`` for each row of samples that lie back to back."""
+
+    def __init__(self, run: Run, at: NDArray[np.int64]) -> None:
+        """``at``: where in the body each sample lies."""
+        flags = np.where(run.sync, SYNC, NOT_SYNC)
+        tfhd_flags, tfhd, trun_flags, columns = _TFHD, b"", 1 | _TRUN_SIZE, [run.sizes]
+        if (run.durations == run.durations[0]).all():
+            tfhd_flags, tfhd = tfhd_flags | _DURATION, pack(">I", int(run.durations[0]))
+        else:
+            trun_flags, columns = trun_flags | _TRUN_DURATION, [run.durations, run.sizes]
+        if (flags == flags[0]).all():
+            tfhd_flags, tfhd = tfhd_flags | _FLAGS, tfhd + pack(">I", int(flags[0]))
+        else:
+            trun_flags |= _TRUN_FLAGS
+            columns.append(flags)
+        if run.composition.any():
+            trun_flags |= _TRUN_COMPOSITION
+            columns.append(run.composition)
+        heads = box(b"tfhd", pack(">II", tfhd_flags, run.number), tfhd)
+        self._heads = heads + pack(">I4sIQ", 20, b"tfdt", 1 << 24, run.decode_time)
+        self._columns, self._flags, self._at = columns, trun_flags, at
+        self._firsts = np.concatenate([[0], np.flatnonzero(at[1:] != at[:-1] + run.sizes[:-1]) + 1])
+        words = len(at) * len(columns) + _TRUN_WORDS * len(self._firsts)
+        self.length_bytes = 8 + len(self._heads) + 4 * words
+
+    def written(self, body_at: int) -> bytes:
+        """Return the box; the body begins so many bytes behind the start of the ``moof``."""
+        count, width, firsts = len(self._at), len(self._columns), self._firsts
+        counts = np.diff(np.append(firsts, count))
+        words = np.empty(count * width + _TRUN_WORDS * len(firsts), np.uint32)
+        heads = firsts * width + _TRUN_WORDS * np.arange(len(firsts))
+        fields = 4 * (_TRUN_WORDS + width * counts), _TRUN, self._flags, counts, self._at[firsts] + body_at
+        for word, field in enumerate(fields):
+            words[heads + word] = field
+        places = np.arange(count) * width + _TRUN_WORDS * np.repeat(np.arange(1, len(firsts) + 1), counts)
+        for column, numbers in enumerate(self._columns):
+            words[places + column] = numbers
+        return pack(">I4s", self.length_bytes, b"traf") + self._heads + words.astype(">u4").tobytes()

@@ -8,7 +8,7 @@ first picture is shown at `Form.zero` (the reorder delay) and sound keeps its pl
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -22,10 +22,11 @@ from media import Unmuxable
 from media.mp4.cuts import cut_points, random_access_points
 from media.mp4.fmp4 import Fmp4Index, Form
 from media.mp4.model import Mp4Index, Mp4Track
-from media.mp4.moof import Run, fragment, ranges_of
+from media.mp4.moof import Run, fragment, fragment_of_one, ranges_of
 from media.mp4.reading import read_mp4
 from media.mp4.writing import box, codecs_of, init_segment
 from media.payload.boxes import NotMp4
+from media.payload.samples import FAR_BYTES
 
 CODECS: Final = ("h264", "h265")
 APART_MAX_S: Final = 1.5
@@ -218,29 +219,33 @@ def _muxed(out: BinaryIO, parts: list[_Timed], cuts: NDArray[np.int64], end_s: F
     for number in range(len(cuts)):
         spans = [(int(edge[number]), int(edge[number + 1])) for edge in edges]
         runs = [part.run(n, a, b) for n, (part, (a, b)) in enumerate(zip(parts, spans, strict=True), 1) if b > a]
-        segments.append((runs, ranges_of(runs, parts[0].track.sizes.sum() * 2 if whole else 0)))
+        ranges = ranges_of(runs, FAR_BYTES if whole else 0)
+        segments.append((fragment(number + 1, runs, ranges), ranges))
     return _form(out, parts, segments, _starts(parts[0], edges[0]), end_s)
 
 
 def _alone(out: BinaryIO, part: _Timed, edges: NDArray[np.int64]) -> Form:
     spans = [(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True) if b > a]
-    runs = [[part.run(1, a, b)] for a, b in spans]
-    starts = part.pts[[a for a, _ in spans]]
-    return _form(out, [part], [(each, ranges_of(each)) for each in runs], starts, None, styp=True)
+    segments = []
+    for number, (first, stop) in enumerate(spans, 1):
+        runs = [part.run(1, first, stop)]
+        ranges = ranges_of(runs)
+        segments.append((_STYP + fragment(number, runs, ranges), ranges))
+    return _form(out, [part], segments, part.pts[[first for first, _ in spans]], None)
 
 
 def _pictures(out: BinaryIO, video: _Timed, points: NDArray[np.int64]) -> Form:
     slots = video.pts[points] * PICTURES_PER_S_MAX // video.track.timescale
     points = points[np.unique(slots, return_index=True)[1]]
     ends = np.append(video.dts[points[1:]], video.end)
-    segments = []
-    for point, end in zip(points.tolist(), ends.tolist(), strict=True):
-        one = slice(point, point + 1)
-        shown_for = np.array([min(max(1, end - int(video.dts[point])), STEP_MAX_TICKS)], np.int64)
-        fields = video.offsets[one], video.sizes[one], int(video.dts[point]), shown_for
-        runs = [Run(1, *fields, video.composition[one], np.ones(1, np.bool_))]
-        segments.append((runs, ranges_of(runs)))
-    return _form(out, [video], segments, video.pts[points], None)
+    lasting = np.clip(ends - video.dts[points], 1, STEP_MAX_TICKS)
+    columns = (video.sizes, video.dts, video.composition, video.offsets)
+    rows = zip(*(each[points].tolist() for each in columns), lasting.tolist(), strict=True)
+    pieces = (
+        (fragment_of_one(number, size, dts, duration, composition), np.array([[at, size]], np.int64))
+        for number, (size, dts, composition, at, duration) in enumerate(rows, 1)
+    )
+    return _form(out, [video], pieces, video.pts[points], None)
 
 
 def _starts(video: _Timed, edges: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -253,11 +258,9 @@ def _starts(video: _Timed, edges: NDArray[np.int64]) -> NDArray[np.int64]:
 def _form(
     out: BinaryIO,
     parts: list[_Timed],
-    segments: list[tuple[list[Run], NDArray[np.int64]]],
+    pieces: Iterable[tuple[bytes, NDArray[np.int64]]],
     starts: NDArray[np.int64],
     end_s: Fraction | None,
-    *,
-    styp: bool = False,
 ) -> Form:
     """Write heads, each with its ranges behind it; a form ends at ``end_s``, or where its last sample ends."""
     lead = parts[0]
@@ -265,8 +268,7 @@ def _form(
     last = lead.end if end_s is None else floor(end_s * scale + Fraction(1, 2)) + lead.zero
     durations = np.diff(np.append(starts, max(last, int(starts[-1]) + 1)))
     rows = []
-    for number, (runs, ranges) in enumerate(segments, 1):
-        head = _STYP * styp + fragment(number, runs, ranges)
+    for head, ranges in pieces:
         rows.append((out.tell(), len(head), int(ranges[:, 1].sum()), len(ranges)))
         out.write(head + ranges.astype("<i8").tobytes())
     table = np.column_stack([starts, durations, np.array(rows, np.int64)])
