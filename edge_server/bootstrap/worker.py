@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -132,6 +133,8 @@ async def work(task: Task) -> None:
 
 def main() -> None:
     """Read the task and do it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # a service manager tells all processes at once; the main one drains us
     give_back_large_buffers()
     asyncio.run(work(msgspec.json.decode(sys.stdin.buffer.read(), type=Task)))
 

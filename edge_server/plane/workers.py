@@ -22,6 +22,8 @@ WORKERS_MAX_COUNT = 64
 PAUSE_FIRST_S, PAUSE_MAX_S = 0.2, 30.0
 """Before a worker that ended is started again; doubled each time that it ends within ``STEADY_S``."""
 STEADY_S = 60.0
+END_S = 5.0
+"""For a worker without its channel to end by itself."""
 
 Command = Callable[[int, int, int], tuple[Sequence[str], bytes, Sequence[int]]]
 """From (number of the worker, descriptor of its listener, descriptor of its channel): command line, what it reads on
@@ -128,7 +130,10 @@ class Workers:
             await ended.wait()
         finally:
             channel.close()
+        until_s = self._clock.monotonic() + END_S
         while process.poll() is None and not self._ending:
+            if self._clock.monotonic() >= until_s:
+                process.kill()
             await self._clock.sleep_until(self._clock.monotonic() + 0.02)
         self._rows[number].row[Count.OPEN] = 0
         return process.returncode if process.returncode is not None else 0
