@@ -54,8 +54,6 @@ def connection_to(served: Served) -> socket.socket:
 
 
 def stored(served: Served, name: str) -> bytes:
-    listed = run("edge-server", "status", "--dir", str(served.edge), "--json")
-    assert listed
     with connection_to(served) as connection:
         return ask_on(connection, f"/media/{served.video}/{name}.mp4").body
 
@@ -123,3 +121,18 @@ def test_two_servers_do_not_share_a_port_by_accident(served: Served) -> None:
     more = {**os.environ, "EDGE_SERVER_WORKERS": "2"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=more)
     assert done.returncode == 1 and "cannot_listen" in done.stdout
+
+
+def test_what_is_withdrawn_ends_in_every_worker(made: tuple[Path, str, str]) -> None:
+    """Last in this file: the lesson is gone afterwards."""
+    root, video, page = made
+    with serve(root, video, page, {"EDGE_SERVER_WORKERS": str(WORKERS)}) as served:
+        connections = [connection_to(served) for _ in range(12)]
+        path = f"/media/{served.video}/R12.mp4"
+        assert {ask_on(each, path, "Range: bytes=0-9").status for each in connections} == {206}
+        run("central-platform", "withdraw", served.video, "--dir", str(served.central), "--json")
+        run("edge-server", "sync", "--dir", str(served.edge), "--json")
+        assert {ask_on(each, path, "Range: bytes=0-9").status for each in connections} == {404}
+        assert {ask_on(each, f"/lessons/{served.page}/").status for each in connections} == {200}
+        for each in connections:
+            each.close()
