@@ -127,9 +127,8 @@ class Filler:
         for number, places in enumerate((window.clock, window.pmt, window.pat)):
             ends[places] = len(source) - number * PACKET_BYTES
         rows = copy_packets(source, ends)
-        pcr = np.round((window.leave_s - self._begin_s) * PCR_HZ).astype(np.int64) + FIRST_PCR_TICKS * 300
-        self._write_heads(window, rows, pcr, video.cut, sound, sound_part)
-        self._count(window, pcr, video.cut)
+        self._write_heads(window, rows, video.cut, sound, sound_part)
+        self._count(window, video.cut)
         return rows
 
     def _video(self, window: Window, pieces: list[Piece]) -> _Video:
@@ -167,32 +166,46 @@ class Filler:
         whole = cut(sounds.pes_bytes[part], self._plan.audio_packets[part], None)
         return whole, slice(skipped, skipped + len(wanted))
 
-    def _write_heads(self, window: Window, rows: Bytes, pcr: Ints, video: Cut, sound: Cut, sound_part: slice) -> None:
+    def _pcr(self, leave_s: NDArray[np.float64]) -> Ints:
+        return np.asarray(np.round((leave_s - self._begin_s) * PCR_HZ)).astype(np.int64) + FIRST_PCR_TICKS * 300
+
+    def _write_heads(self, window: Window, rows: Bytes, video: Cut, sound: Cut, sound_part: slice) -> None:
         """Write what lies before the payloads."""
         sent = self._sent
         write_heads(rows, window.video, VIDEO_PID, sent[VIDEO_PID], video, slice(0, len(window.video)))
         keys = np.flatnonzero(self._pictures.keys[window.pictures.start : window.pictures.stop])
         begins = np.isin(video.pcr, video.firsts[keys], assume_unique=True)
         clocked = window.video[video.pcr]
-        write_clocks(rows, clocked, pcr[clocked], begins, PAYLOAD_BYTES - PCR_FIELD_BYTES - video.payload[video.pcr])
+        write_clocks(
+            rows,
+            clocked,
+            self._pcr(window.leave_s[clocked]),
+            begins,
+            PAYLOAD_BYTES - PCR_FIELD_BYTES - video.payload[video.pcr],
+        )
         if AUDIO_PID in sent:
             write_heads(rows, window.audio, AUDIO_PID, sent[AUDIO_PID], sound, sound_part)
         for pid, places in ((PAT_PID, window.pat), (PMT_PID, window.pmt)):
             rows[places, 3] = 0x10 | (sent[pid] + np.arange(len(places)) & 15)
         lone = window.clock
         write_clocks(
-            rows, lone, pcr[lone], np.zeros(len(lone), bool), np.full(len(lone), PAYLOAD_BYTES - PCR_FIELD_BYTES)
+            rows,
+            lone,
+            self._pcr(window.leave_s[lone]),
+            np.zeros(len(lone), bool),
+            np.full(len(lone), PAYLOAD_BYTES - PCR_FIELD_BYTES),
         )
         rows[lone, 3] = 0x20 | (sent[VIDEO_PID] + np.searchsorted(window.video, lone) - 1 & 15)
 
-    def _count(self, window: Window, pcr: Ints, video: Cut) -> None:
+    def _count(self, window: Window, video: Cut) -> None:
         """Tell the index, and keep the counters."""
         places = {PAT_PID: window.pat, PMT_PID: window.pmt, VIDEO_PID: window.video, AUDIO_PID: window.audio}
         places = {pid: places[pid] for pid in self._sent}
         keys = np.flatnonzero(self._pictures.keys[window.pictures.start : window.pictures.stop])
         pts = self._pictures.pts[window.pictures.start : window.pictures.stop][keys]
         self._index.add(
-            pcr=pcr,
+            leave_s=window.leave_s,
+            clock=self._pcr,
             first_clock=int(min([window.video[video.pcr[0]], *window.clock[:1]])),
             key_places=window.keys,
             key_pts=pts,

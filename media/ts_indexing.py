@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -24,16 +25,18 @@ class IndexMaker:
         """Begin; ``lesson_ticks`` is the PTS of npt 0."""
         self._lesson_ticks = lesson_ticks
         self._keys: list[TsKeyframe] = []
+        self._zero_s = 0.0
         self._first_pcr, self._last_pcr, self._pcr_0 = 0, 0, 0
+        self._steps = 0
         self._packets = 0
         self._rows: list[Ints] = []
         self._times: list[Floats] = []
-        self._last_s = -np.inf
 
     def add(
         self,
         *,
-        pcr: Ints,
+        leave_s: Floats,
+        clock: Callable[[Floats], Ints],
         first_clock: int,
         key_places: Ints,
         key_pts: Ints,
@@ -43,7 +46,8 @@ class IndexMaker:
         """Take one window.
 
         Args:
-            pcr: the stream's clock at each of its packets, 27 MHz.
+            leave_s: when each of its packets leaves.
+            clock: gives the stream's own clock, 27 MHz, for such times.
             first_clock: place of the first packet that carries a PCR.
             key_places: where the PAT before each key picture stands.
             key_pts: npt of the key pictures, 90 kHz.
@@ -51,34 +55,34 @@ class IndexMaker:
             counters: PID -> continuity counter of its next payload packet at each of the places, not yet modulo 16.
         """
         if not self._packets:
-            self._pcr_0, self._first_pcr = int(pcr[first_clock]), int(pcr[0])
-        time_s = (pcr - self._pcr_0) / PCR_HZ
-        for number, (place, pts, end) in enumerate(
-            zip(key_places.tolist(), key_pts.tolist(), key_ends.tolist(), strict=True)
+            self._zero_s, self._pcr_0 = float(leave_s[first_clock]), int(clock(leave_s[first_clock]))
+            self._first_pcr = int(clock(leave_s[0]))
+        begins = key_places if self._keys else np.concatenate([[0], key_places[1:]])
+        key_pcr = clock(leave_s[begins]).tolist()
+        for number, (begin, pts, end, pcr) in enumerate(
+            zip(begins.tolist(), key_pts.tolist(), key_ends.tolist(), key_pcr, strict=True)
         ):
             first = not self._keys
-            begin = 0 if first else place
             self._keys.append(
                 TsKeyframe(
                     time_s=0.0 if first else pts / PTS_HZ,
                     offset_bytes=(self._packets + begin) * PACKET_BYTES,
-                    pcr_s=max(float(time_s[begin]), 0.0),
-                    pcr_27mhz=int(pcr[begin]),
+                    pcr_s=max((pcr - self._pcr_0) / PCR_HZ, 0.0),
+                    pcr_27mhz=pcr,
                     next_cc={pid: 0 if first else each[number] & 15 for pid, each in counters.items()},
                     length_bytes=(end - begin) * PACKET_BYTES,
                     pts_90khz=pts + self._lesson_ticks,
                 )
             )
-        grid = np.arange(
-            max(0, int(np.floor(max(self._last_s, 0.0) / PACING_STEP_S))), int(time_s[-1] / PACING_STEP_S) + 1
-        )
-        steps = grid * PACING_STEP_S
-        rows = np.searchsorted(time_s, steps[(steps > self._last_s) & (steps <= time_s[-1])])
+        last_step = int((leave_s[-1] - self._zero_s) / PACING_STEP_S)
+        steps = np.arange(self._steps, last_step + 1) * PACING_STEP_S + self._zero_s
+        self._steps = max(self._steps, last_step + 1)
+        rows = np.searchsorted(leave_s, steps[steps <= leave_s[-1]])
         rows = np.unique(np.concatenate([rows, key_places]))
         self._rows.append(rows + self._packets)
-        self._times.append(time_s[rows])
-        self._packets += len(pcr)
-        self._last_pcr, self._last_s = int(pcr[-1]), float(time_s[-1])
+        self._times.append((clock(leave_s[rows]) - self._pcr_0) / PCR_HZ)
+        self._packets += len(leave_s)
+        self._last_pcr = int(clock(leave_s[-1]))
 
     def made(self, pcr_pid: int, duration_s: float, presentation_delay_s: float) -> TsIndex:
         """Return the index of all windows; times as in `TsIndex`."""
@@ -105,8 +109,9 @@ class IndexMaker:
     def _pacing(self) -> TsPacing:
         """One point each `PACING_STEP_S`; first and last packet and points to begin at included."""
         mean_s = (self._last_pcr - self._first_pcr) / PCR_HZ / max(self._packets - 1, 1)
+        last_s = (self._last_pcr - self._pcr_0) / PCR_HZ
         rows = np.concatenate([[0], *self._rows, [self._packets]])
-        times = np.concatenate([[0.0], *self._times, [self._last_s + mean_s]])
+        times = np.concatenate([[0.0], *self._times, [last_s + mean_s]])
         rows, first = np.unique(rows, return_index=True)
         times = np.maximum.accumulate(np.maximum(times[first], 0.0))
         return TsPacing((rows * PACKET_BYTES).astype("<i8").tobytes(), times.astype("<f8").tobytes())

@@ -100,6 +100,8 @@ class Schedule:
         edges = np.clip(np.append(self._first[pieces], stop), begin, stop)
         edges[0] = begin
         counts = np.diff(edges)
+        if len(counts) == 1:
+            return np.asarray(np.arange(begin, stop) * self._pace[pieces] + self._base[pieces])
         times = np.repeat(self._pace[pieces], counts) * np.arange(begin, stop) + np.repeat(self._base[pieces], counts)
         return np.asarray(np.maximum.accumulate(times))
 

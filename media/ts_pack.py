@@ -22,6 +22,8 @@ PCR_FIELD_BYTES = 8
 NO_PCR = 1 << 40
 """PCR step that never comes round."""
 _PCR_FLAG, _RANDOM_ACCESS_FLAG = 0x10, 0x40
+_UNIT_START, _ADAPTED = np.array([0x400000, 0x20], dtype=">u4").view(np.uint32)
+"""Bits of the first four bytes, as this machine sees them."""
 _COLUMNS = np.arange(PACKET_BYTES, dtype=np.int64)
 
 
@@ -61,9 +63,11 @@ def cut(pes_bytes: Ints, counts: Ints, pcr_step: Ints | None) -> Cut:
     lasts = np.cumsum(counts) - 1
     firsts = lasts + 1 - counts
     pcr = pcr_places(counts, pcr_step) if pcr_step is not None else np.empty(0, dtype=np.int64)
+    room = counts * PAYLOAD_BYTES
     payload = np.full(int(counts.sum()), PAYLOAD_BYTES, dtype=np.int64)
-    payload[pcr] -= PCR_FIELD_BYTES
-    room = np.add.reduceat(payload, firsts) if len(firsts) else firsts
+    if pcr_step is not None:
+        payload[pcr] -= PCR_FIELD_BYTES
+        room -= -(-counts // pcr_step) * PCR_FIELD_BYTES
     payload[lasts] -= room - pes_bytes
     return Cut(np.cumsum(payload), payload, firsts, lasts, pcr)
 
@@ -92,14 +96,18 @@ def write_heads(rows: Bytes, places: Ints, pid: int, first_counter: int, cut_: C
         part: which packets of the cut are meant.
     """
     payload = cut_.payload[part]
-    heads = np.arange(first_counter, first_counter + len(places)) & 15
-    heads |= SYNC_BYTE << 24 | pid << 8 | 0x10
-    starts = cut_.firsts[(cut_.firsts >= part.start) & (cut_.firsts < part.stop)] - part.start
-    heads[starts] |= 0x400000
-    heads[payload < PAYLOAD_BYTES] |= 0x20
-    rows.view(">u4")[places, 0] = heads
-    lasts = cut_.lasts[(cut_.lasts >= part.start) & (cut_.lasts < part.stop)] - part.start
+    firsts, lasts, pcr = (
+        each[np.searchsorted(each, part.start) : np.searchsorted(each, part.stop)] - part.start
+        for each in (cut_.firsts, cut_.lasts, cut_.pcr)
+    )
     lasts = lasts[payload[lasts] < PAYLOAD_BYTES]
+    counters = np.arange(first_counter, first_counter + 16) & 15
+    sixteen = (SYNC_BYTE << 24 | pid << 8 | 0x10 | counters).astype(">u4").view(np.uint32)
+    heads = np.tile(sixteen, len(places) // 16 + 1)[: len(places)]
+    heads[firsts] |= _UNIT_START
+    heads[pcr] |= _ADAPTED
+    heads[lasts] |= _ADAPTED
+    rows.view(np.uint32)[:, 0][places] = heads
     where, start = places[lasts], PACKET_BYTES - payload[lasts]
     ends = rows[where]
     ends[(_COLUMNS >= 6) & (start[:, None] > _COLUMNS)] = 0xFF
