@@ -33,6 +33,8 @@ from runtime.clock import Clock
 from wire.http_request import path_of
 
 FORM_FIELDS_MAX = 200
+BODY_TIMEOUT_S = 30.0
+"""For a form of at most ``REQUEST_BODY_MAX_BYTES``."""
 GONE = PortalReply(404, "没有这个页面 / no such page\n".encode(), "text/plain; charset=utf-8")
 _FORM = "application/x-www-form-urlencoded"
 
@@ -264,7 +266,11 @@ class HttpPort:
         return await self._portal(request)
 
     async def _portal(self, request: web.Request) -> web.Response:
-        taken = await read_request(request)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                taken = await read_request(request)
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout from error
         dialect = dialect_for(taken.path, self.dialects)
         reply = dialect.reply(taken, self.state(taken)) if dialect else GONE
         response = web.Response(status=reply.status, body=reply.body)  # aiohttp leaves it out for HEAD

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_server.egress import FileRange, Find, Resource
-from edge_server.plane.answers import Piece, cut, field_lines, plan
+from edge_server.plane.answers import Piece, cut, field_lines, length_of, plan
 from edge_server.plane.connection import FileStep
 from edge_server.plane.leases import Leases, OpenFile
 from edge_server.plane.limits import Limits
@@ -105,6 +105,7 @@ class Found:
             if isinstance(piece, bytes)
             else (self.files[piece.file], piece.offset_bytes, piece.offset_bytes + piece.length_bytes)
             for piece in pieces
+            if length_of(piece)
         )
 
     def cut(self, start: int, stop: int) -> tuple[bytes | FileStep, ...]:

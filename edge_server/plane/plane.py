@@ -8,6 +8,8 @@ from asyncio import AbstractEventLoop
 from collections import deque
 from collections.abc import Callable
 
+import structlog
+
 from edge_server.plane.answers import field_lines, length_of, plan, range_fields, simple_range, status_line
 from edge_server.plane.connection import ASKING, CLOSED, LEAVING, SENDING, Connection
 from edge_server.plane.counts import Count, Counts
@@ -26,6 +28,8 @@ from edge_server.plane.pages import Pages
 from edge_server.plane.sending import Sending
 from runtime.clock import Clock
 from wire.http_request import HEAD_MAX_BYTES, RequestFields, is_other_version, read_fields, read_line
+
+log = structlog.get_logger()
 
 HandOver = Callable[[socket.socket, bytes, str], None]
 """Takes a connection, the bytes read from it, and the peer's address."""
@@ -103,35 +107,45 @@ class Plane(Sending):
         connections = self._connections
         for fd, event in self._set.poll(0, EVENTS_MAX_COUNT):
             connection = connections.get(fd)
-            if connection is None:
-                continue
-            state = connection.state
-            if event & _HALF:
-                connection.half_closed = True
-            if state == ASKING:
-                if not connection.queued and event & (_IN | _BROKEN):
-                    self._read(connection)
-                elif event & _IN:
-                    connection.unread = True
-            elif state == LEAVING:
-                self._discard(connection)
-            else:
-                if event & _IN:
-                    connection.unread = True
-                if event & _BROKEN:
-                    self._gone(connection)
-                elif state == SENDING and event & _OUT and not connection.queued:
-                    self._push(connection)
+            if connection is not None:
+                try:
+                    self._event(connection, event)
+                except Exception:  # a fault of this program costs one connection, not the other events of the turn
+                    log.exception("a connection ended by a fault", peer=connection.peer)
+                    self._close(connection)
         for connection in queued:
             connection.queued = False
-            if connection.state == SENDING:
-                self._push(connection)
-            elif connection.state == ASKING:
-                self._resume(connection)
+            try:
+                if connection.state == SENDING:
+                    self._push(connection)
+                elif connection.state == ASKING:
+                    self._resume(connection)
+            except Exception:
+                log.exception("a connection ended by a fault", peer=connection.peer)
+                self._close(connection)
         if self._queue:
             self._wake()
         if self._journal is not None:
             self._journal.flush()
+
+    def _event(self, connection: Connection, event: int) -> None:
+        state = connection.state
+        if event & _HALF:
+            connection.half_closed = True
+        if state == ASKING:
+            if not connection.queued and event & (_IN | _BROKEN):
+                self._read(connection)
+            elif event & _IN:
+                connection.unread = True
+        elif state == LEAVING:
+            self._discard(connection)
+        else:
+            if event & _IN:
+                connection.unread = True
+            if event & _BROKEN:
+                self._gone(connection)
+            elif state == SENDING and event & _OUT and not connection.queued:
+                self._push(connection)
 
     def sweep(self) -> None:
         """End connections that are silent for too long; call it about once a second."""

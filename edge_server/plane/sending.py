@@ -74,17 +74,22 @@ class Sending:
 
     def _send(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:
         """Send an answer as far as the client takes it now; the rest follows as it does."""
-        if len(pieces) == 1 and connection.keep and self._journal is None:
-            piece = pieces[0]
-            if not isinstance(piece, bytes) and self._at_once(connection, status, head, piece):
-                return
+        if 0 < len(pieces) <= 2 and connection.keep and self._journal is None:
+            first, last = pieces[0], pieces[-1]
+            if not isinstance(last, bytes):
+                if first is last:
+                    if self._at_once(connection, status, head, 0, last):
+                        return
+                elif isinstance(first, bytes) and self._at_once(connection, status, head + first, len(first), last):
+                    return
         self._begin(connection, status, head, pieces)
         self._push(connection)
 
-    def _at_once(self, connection: Connection, status: int, head: bytes, piece: FileStep) -> bool:
+    def _at_once(self, connection: Connection, status: int, head: bytes, made_bytes: int, piece: FileStep) -> bool:
         """Send a short answer that needs no memory of its own; False: nothing was sent.
 
-        Does what `_begin`, `_push` and `_finish` do. Most answers are such, and each touch of the state costs.
+        The last ``made_bytes`` of the head belong to the body. Does what `_begin`, `_push` and `_finish` do: most
+        answers are such, and each touch of the state costs.
         """
         opened, offset, stop = piece
         length, now_s, warm = stop - offset, self._now_s, opened.warm
@@ -111,7 +116,7 @@ class Sending:
             self._gone(connection)
             return True
         self._left_bytes -= count
-        row[_BODY_BYTES] += count
+        row[_BODY_BYTES] += count + made_bytes
         if count == length:
             row[_REQUESTS] += 1
             row[PLACES[status]] += 1
@@ -122,7 +127,7 @@ class Sending:
             return True
         self._begin(connection, status, head[sent:], (piece,))
         connection.offset += count
-        connection.body_bytes = count
+        connection.body_bytes = count + made_bytes
         return True
 
     def _begin(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:

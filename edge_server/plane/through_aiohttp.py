@@ -6,13 +6,16 @@ import asyncio
 import errno
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import BinaryIO
 
 from aiohttp import web
 
 from edge_server.egress import FileRange, Resource, not_found, request_fields
 from edge_server.plane.answers import plan
+
+STUCK_S = 60.0
+"""A client that does not take one slice in that time is cut off."""
+SLICE_BYTES = 512 * 1024
 
 
 async def answer(request: web.Request, resource: Resource) -> web.StreamResponse:
@@ -56,18 +59,22 @@ def _open(part: FileRange, opened: ExitStack) -> BinaryIO:
 
 
 async def _send(transport: asyncio.Transport, source: BinaryIO, offset_bytes: int, length_bytes: int) -> bool:
-    """Send one run of bytes; False when the client left or the port is being closed, which nobody needs to hear of."""
-    if transport.is_closing():
-        return False
-    try:
-        sent = await asyncio.get_running_loop().sendfile(transport, source, offset_bytes, length_bytes)
-    except OSError as error:
-        gone = transport.is_closing() or isinstance(error, ConnectionError)
-        transport.abort()
-        if gone:
+    """Send one run of bytes; False when the client left or took nothing, which nobody needs to hear of."""
+    loop, stop = asyncio.get_running_loop(), offset_bytes + length_bytes
+    for at in range(offset_bytes, stop, SLICE_BYTES):
+        wanted = min(SLICE_BYTES, stop - at)
+        if transport.is_closing():
             return False
-        raise
-    if sent != length_bytes:
-        transport.abort()
-        raise OSError(errno.EIO, f"the file ended after {sent} of {length_bytes} bytes", str(Path(source.name)))
+        try:
+            async with asyncio.timeout(STUCK_S):
+                sent = await loop.sendfile(transport, source, at, wanted)
+        except OSError as error:  # TimeoutError among them
+            gone = transport.is_closing() or isinstance(error, ConnectionError | TimeoutError)
+            transport.abort()
+            if gone:
+                return False
+            raise
+        if sent != wanted:
+            transport.abort()
+            raise OSError(errno.EIO, f"the file ended after {sent} of {wanted} bytes", str(source.name))
     return True
