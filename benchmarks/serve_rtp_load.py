@@ -24,6 +24,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ SAMPLES_MAX_COUNT = 6_000_000
 SLOTS, SLOT_BYTES, A_CALL = 8192, 2048, 64
 UDP_QUEUE_BYTES, TCP_QUEUE_BYTES = 4 << 20, 1 << 20
 ANSWER_S = 15.0
+SETUPS_COUNT = 8
+"""Sessions that are set up at the same time, so that the round trips do not add up."""
+SETUP_DRAIN_S = 0.1
 CLOCK_HZ = 90_000
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS, _CMSG_BYTES = 33, 35, 32
 _MESSAGE = np.dtype(
@@ -456,24 +460,30 @@ def run(
     compared = set(range(0, sessions, step)) if ts else set()
     ledger.timed[:: max(1, -(-sessions // TIMED_MAX_COUNT))] = True
     reader = UdpReader(ledger, compared) if transport == "udp" else TcpReader(ledger, compared)
-    begin = drained = time.monotonic()
+    begin = time.monotonic()
     live: list[Session] = []
     why: list[str] = []
-    refused = 0
+    refused, drained = 0, begin
     try:
-        for index in range(sessions):
-            try:
-                session = Session(host, port, path, transport)
-            except (Refused, OSError) as error:
-                refused += 1
-                why = why or [f"session {index}: {error}"]
-                continue
-            ledger.ssrc[index], ledger.announced[index] = session.ssrc, session.announced
-            live.append(session)
-            reader.add(index, session)
-            if time.monotonic() - drained >= CYCLE_S:
-                reader.drain()
-                drained = time.monotonic()
+        with ThreadPoolExecutor(SETUPS_COUNT) as pool:
+            asked = {pool.submit(Session, host, port, path, transport): index for index in range(sessions)}
+            pending = set(asked)
+            while pending:
+                done, pending = wait(pending, timeout=CYCLE_S, return_when=FIRST_COMPLETED)
+                for each in done:
+                    index = asked[each]
+                    try:
+                        session = each.result()
+                    except (Refused, OSError) as error:
+                        refused += 1
+                        why = why or [f"session {index}: {error}"]
+                        continue
+                    ledger.ssrc[index], ledger.announced[index] = session.ssrc, session.announced
+                    live.append(session)
+                    reader.add(index, session)
+                if time.monotonic() - drained >= SETUP_DRAIN_S:
+                    reader.drain()
+                    drained = time.monotonic()
         setup_s = time.monotonic() - begin
         _cycle(reader, ledger, time.monotonic() + warm_s)
         ledger.measuring = True

@@ -52,6 +52,13 @@ class EdgeConfig:
     rtsp_continuous: bool = setting(
         True, "RTP numbers go on over a seek; false only where all boxes read RTP-Info: then who seeks costs no more."
     )
+    multicast: str = setting(
+        "", "Lessons in a loop to multicast groups, e.g. `1001@239.1.1.1:5000, rtp:1002/R40@239.1.1.2:5000`."
+    )
+    multicast_ttl: int = setting(1, "Routers that multicast packets may pass, and one; 1 stays in the LAN.")
+    multicast_interface: str = setting(
+        "", "IPv4 address of the interface that multicast leaves by; empty: by the routes."
+    )
     pacing_chunks_max_bytes: int = setting(134217728, "Bytes of ready packets kept in memory for RTSP and multicast.")
     pacing_late_max_ms: float = setting(
         40.0, "Milliseconds of lateness of RTSP media (p99 of 5 s) above which new sessions are refused with 453."

@@ -15,7 +15,7 @@ from edge_server.bootstrap.http_settings import check_http, make_http_settings
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.bootstrap.media import make_media
-from edge_server.bootstrap.pacing import check_pacing, make_pacing
+from edge_server.bootstrap.pacing import check_pacing, make_multicast, make_pacing
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
@@ -224,6 +224,8 @@ class Edge:
         )
         self._http = http
         stack: list[Service] = [pacing, rtsp, whep, http, Timekeeper(self.judged, self.clock)]
+        if config.multicast:
+            stack.append(make_multicast(config, ctx, pacing))
         if config.lan_find:
             stack.append(self.lan.discovery)
         wake: Callable[[], None] = _nobody

@@ -204,6 +204,11 @@ class Stream:
         return self._due[0] == inf and self.playing and now - self._media_zero >= self._clock_end_s
 
     @property
+    def all_sent(self) -> bool:
+        """Tell whether all is sent, wherever the clock may be."""
+        return self._due[0] == inf and self.playing
+
+    @property
     def end_at(self) -> float:
         """Monotonic second at which the clock will be at the end."""
         return self._media_zero + self._clock_end_s

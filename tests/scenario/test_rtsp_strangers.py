@@ -21,7 +21,9 @@ import pytest
 from domain.courseware import CATALOGUE_PATH, Catalogue, Courseware, ItemClass, MediaFamily, Rendition, encode_catalogue
 from edge_server.catalog import CatalogView
 from edge_server.egress import EgressContext
+from edge_server.egress.multicast import Group, MulticastService
 from edge_server.egress.rtsp import RtspService
+from edge_server.pacing.service import Pacing
 from edge_server.packager import Shelf, package
 from edge_server.sessions.viewing import Viewings
 from edge_server.store import StoredFile
@@ -340,3 +342,39 @@ async def test_playbin_plays_to_the_end(lesson: Edge) -> None:
         code, out, err = await stranger("gst-launch-1.0", "-q", "playbin3", f"uri={url}", *sinks)
         assert code == 0, out + err
         assert service.counters["refused 454"] == 0
+
+
+@pytest.mark.parametrize("rtp", [False, True])
+async def test_a_multicast_group_gets_the_lesson_round_after_round(lesson: Edge, rtp: bool) -> None:
+    """Two rounds over the loopback: every byte in order, the join marked, RTP numbers without a break."""
+    whole = lesson.ts.read_bytes()
+    with socket.socket(type=socket.SOCK_DGRAM) as box:
+        box.bind(("239.255.77.7", 0))
+        port = box.getsockname()[1] & ~1
+    with socket.socket(type=socket.SOCK_DGRAM) as box:
+        box.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        box.bind(("239.255.77.7", port))
+        joined = socket.inet_aton("239.255.77.7") + socket.inet_aton("127.0.0.1")
+        box.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, joined)
+        box.setblocking(False)
+        group = Group("7", "R12", "239.255.77.7", port, rtp)
+        pacing = Pacing(SystemClock())
+        service = MulticastService((group,), lesson.context(), pacing, interface="127.0.0.1")
+        packets: list[bytes] = []
+        loop = asyncio.get_running_loop()
+        async with running(pacing, grace=1.0), running(service, grace=1.0), asyncio.timeout(30):
+            while sum(map(len, packets)) < 1.5 * len(whole):
+                packets.append(await loop.sock_recv(box, 2048))
+        assert not service.counters
+    meter = ContinuityMeter()
+    if rtp:
+        numbers = [struct.unpack(">H", each[2:4])[0] for each in packets]
+        assert numbers == [(numbers[0] + index) & 0xFFFF for index in range(len(packets))]
+        packets = [each[12:] for each in packets]
+    for each in packets:
+        meter.feed(each)
+    assert meter.continuity_errors == 0 and meter.sync_errors == 0 and meter.discontinuities >= 2
+    stream = b"".join(packets)
+    assert stream.startswith(whole)
+    again = stream.index(whole[:1880], len(whole))
+    assert 0 < again - len(whole) <= 188 * 7 and whole.startswith(stream[again:])

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_server.egress.rtsp.sink import TcpSink, UdpSink
 from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.datagrams import A_SEND_MAX_COUNT, Datagrams, Way
 from edge_server.pacing.framing import RAW, Frame, frame
 from edge_server.pacing.lateness import Lateness
+from edge_server.pacing.sink import TcpSink, UdpSink
 from edge_server.pacing.stream import Stream
 from edge_server.pacing.timeline import BLOCK_MAX_BYTES, PAYLOAD_MAX_BYTES, Packets, Timeline
 from wire.rtp import parse_rtp

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_server.egress.rtsp.sink import TCP_STUCK_S, TcpSink
 from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.framing import Frame, frame
 from edge_server.pacing.pacer import SLOTS_COUNT, Pacer
+from edge_server.pacing.sink import TCP_STUCK_S, TcpSink
 from edge_server.pacing.stream import SLIP_S, Stream
 from edge_server.pacing.timeline import LEAD_S, PAYLOAD_MAX_BYTES, Numbers, Timeline
 from runtime.clock import FakeClock

@@ -12,9 +12,7 @@ from typing import cast
 import structlog
 
 from edge_server.egress.rtsp.conversation import Conversation
-from edge_server.egress.rtsp.library import Shelved
 from edge_server.egress.rtsp.ports import open_pair
-from edge_server.egress.rtsp.sink import Sink, TcpSink, UdpSink
 from edge_server.egress.rtsp.words import (
     Close,
     Command,
@@ -38,7 +36,9 @@ from edge_server.egress.rtsp.words import (
 )
 from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.framing import Frame
+from edge_server.pacing.library import Shelved
 from edge_server.pacing.pacer import Pacer
+from edge_server.pacing.sink import Sink, TcpSink, UdpSink
 from runtime.clock import Clock
 from wire.rtsp import Reader, WireError
 

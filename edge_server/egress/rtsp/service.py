@@ -13,7 +13,7 @@ import structlog
 from edge_server.egress import EgressContext
 from edge_server.egress.rtsp.conversation import Conversation, Rules
 from edge_server.egress.rtsp.driver import Connection, drained
-from edge_server.egress.rtsp.library import Library
+from edge_server.pacing.library import Library
 from edge_server.pacing.service import Pacing
 from edge_server.sessions.viewing import Viewings
 
@@ -59,7 +59,7 @@ class RtspService:
         )
         self.pacing = Pacing(ctx.clock) if pacing is None else pacing
         self._own_pacing = pacing is None
-        self._library = Library(ctx, self.pacing.chunks)
+        self._library = Library(ctx.view, ctx.shelf, self.pacing.chunks)
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 

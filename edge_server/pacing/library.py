@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_server.egress import EgressContext
+from edge_server.catalog import CatalogView
 from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.timeline import Timeline
-from edge_server.packager import NotPackaged
+from edge_server.packager import NotPackaged, Shelf
 from media.ts_index import TsIndex
 from wire.mpegts import discontinuity_preamble
 
@@ -19,7 +20,7 @@ TIMELINES_MAX_COUNT = 256
 
 @dataclass(frozen=True, slots=True)
 class Shelved:
-    """A playable title (``words.Title``), and where its file lies."""
+    """A playable title (``egress.rtsp.words.Title``), and where its file lies."""
 
     item_id: str
     name: str
@@ -28,7 +29,7 @@ class Shelved:
     index: TsIndex
 
     def seek(self, npt_s: float) -> tuple[float, int]:
-        """See Title."""
+        """Return npt and byte of the last key frame not after this second."""
         return self.index.seek(npt_s)
 
     def preamble(self, offset_bytes: int) -> bytes:
@@ -42,21 +43,21 @@ class Shelved:
 class Library:
     """Looks titles up, and remembers how their files are divided."""
 
-    def __init__(self, ctx: EgressContext, chunks: Chunks) -> None:
-        """Look into the active snapshot of ``ctx``."""
-        self._ctx, self._chunks = ctx, chunks
+    def __init__(self, view: Callable[[], CatalogView], shelf: Shelf, chunks: Chunks) -> None:
+        """Look into the active snapshot, which ``view`` gives afresh each time."""
+        self._view, self._shelf, self._chunks = view, shelf, chunks
         self._timelines: OrderedDict[Path, tuple[TsIndex, Timeline]] = OrderedDict()
 
     def look(self, item_id: str, rendition_name: str) -> Shelved | None:
         """Return the title; None when it is unknown, withdrawn, no video, or not packaged."""
-        view = self._ctx.view()
+        view = self._view()
         item = view.item(item_id)
         rendition = None if item is None else item.rendition(rendition_name)
         stored = None if rendition is None else view.file(rendition.path)
         if item is None or stored is None:
             return None
         try:
-            packaged = self._ctx.shelf.packaged(stored)
+            packaged = self._shelf.packaged(stored)
         except NotPackaged:
             return None
         index = packaged.ts_index
