@@ -44,7 +44,7 @@ class Form(msgspec.Struct, frozen=True, dict=True, kw_only=True):
     timescale: int
     """Ticks a second of `starts` and `durations`."""
     zero: int
-    """Ticks inside the media at which the lesson begins: the reorder delay."""
+    """Ticks inside the media at which the lesson begins."""
     raw: bytes
     """Rows of start, duration, place, head, body, ranges: little-endian 64-bit numbers."""
 

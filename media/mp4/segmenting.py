@@ -1,7 +1,7 @@
 """Cut an MP4 of H.264 or H.265 into segments of fragmented MP4 without copying its media (RFC 8216 §3.3).
 
 The output has no edit list: all tracks are shifted alike until no time is negative and no composition offset is, so the
-first picture is shown at `Form.zero` (the reorder delay) and sound keeps its place. Negative offsets (``trun`` version
+first picture is shown at `Form.zero` and sound keeps its place. Negative offsets (``trun`` version
 1) would begin at 0, but libavformat reads them as a shift of the picture alone.
 """
 
@@ -36,6 +36,9 @@ WASTE_MAX_BYTES: Final = 4096
 """Bytes of a range that belong to neither: more than both, and the segment is gathered from several ranges."""
 PICTURES_PER_S_MAX: Final = 2
 """Of those for fast winding; some files hold nothing but pictures that decoding can begin with."""
+BEGIN_S: Final = Fraction(1, 10)
+"""When the first picture is shown, unless its reorder delay is longer: the same in all renditions of a lesson, as those
+between which a player changes must agree about times (RFC 8216 §6.2.4)."""
 STEP_MAX_TICKS: Final = (1 << 31) - 1
 """Durations and offsets have 32 bits, and some players read them with a sign."""
 _STYP: Final = box(b"styp", b"msdh", bytes(4), b"msdhcmfs")
@@ -156,7 +159,7 @@ def _timed(tracks: Sequence[Mp4Track], skipped: int) -> list[_Timed]:
         Fraction(int(t.dts[part][0]) + low + t.shift, t.timescale)
         for t, part, low in zip(tracks, kept, lows, strict=True)
     ]
-    delay_s = max(Fraction(0), *(begin_s - each for each in decoded))
+    delay_s = max(BEGIN_S, *(begin_s - each for each in decoded))
     made = []
     for track, part, low in zip(tracks, kept, lows, strict=True):
         move = floor((delay_s - begin_s) * track.timescale + Fraction(1, 2)) + track.shift + low

@@ -112,6 +112,18 @@ def test_a_lesson_of_two_segments(made: Made) -> None:
     assert made.heads.stat().st_size == index.heads_bytes < made.source.stat().st_size / 8
 
 
+@pytest.mark.stranger("ffmpeg")
+def test_renditions_with_and_without_reordering_agree_about_times(lesson: Path, made: Made, tmp_path: Path) -> None:
+    """A player that changes between them goes on at the same picture (RFC 8216 §6.2.4)."""
+    plain = tmp_path / "plain.mp4"
+    given = ["-c:v", "libx264", "-bf", "0", "-g", "50", "-preset", "ultrafast", "-c:a", "copy", str(plain)]
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(lesson), *given], check=True, timeout=60)
+    other = cut(plain, tmp_path)
+    times = [[each.pts for each in packets(one.written(one.index.muxed), "video")] for one in (made, other)]
+    assert sorted(times[0]) == sorted(times[1])
+    assert sorted(times[0])[0] == Fraction(1, 10)
+
+
 def test_one_range_holds_a_segment_of_an_interleaved_file(made: Made) -> None:
     muxed = made.index.muxed
     rows = [made.index.muxed.read(made.heads, number).ranges for number in range(len(muxed))]
