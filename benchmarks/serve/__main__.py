@@ -14,6 +14,7 @@ import fcntl
 import importlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -31,6 +32,7 @@ from benchmarks.serve.verdicts import FAILED, exit_code
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CELLS = ("http", "rtsp", "live", "pack", "whep", "playable", "workers", "idle")
+STOPPED = 130
 INSIDE = "BENCH_SERVE_NETWORK"
 """Set once we are in a network of our own."""
 NETWORK = """ip link set lo up
@@ -110,6 +112,8 @@ def main() -> int:
         print("needs two cores: one for the server, one for the client", file=sys.stderr)
         return FAILED
     os.sched_setaffinity(0, CORES[1:])  # this program stays off the server's core
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopped = False
     for name in words.only:
         bench.say(f"\n== {name}")
         try:
@@ -117,6 +121,10 @@ def main() -> int:
             cell(bench)
         except Broken as error:
             bench.fault(f"{name}: {error}")
+        except KeyboardInterrupt:
+            bench.fault(f"{name}: stopped before its end")
+            stopped = True
+            break
         except Exception:  # one broken cell must not take the others along
             bench.fault(f"{name}: {traceback.format_exc(limit=-4)}")
     bench.about["minutes"] = round((time.monotonic() - began) / 60, 1)
@@ -128,7 +136,7 @@ def main() -> int:
     for name, drawing in plots(bench.results).items():
         (bench.folder / name).write_text(drawing)
     print("\n" + text)
-    return exit_code(bench.verdicts, bench.faults)
+    return STOPPED if stopped else exit_code(bench.verdicts, bench.faults)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def run(bench: Bench) -> None:
 def segments(bench: Bench, lesson: Path) -> None:
     """CPU of a segment that is asked for: looked up by us, remuxed by PyAV; what we made beforehand is shown too."""
     for repeat in range(bench.repeats):
-        for way in bench.order(("fmp4", "pyav-fmp4"), repeat):
+        for way in bench.order(("fmp4", "pyav-fmp4", "ffmpeg-fmp4"), repeat):
             found = work(bench, way, lesson)
             made, asked = found.get("make_cpu_s", 0.0), found.get("look_cpu_s", found.get("cpu_s", 0.0))
             row = {"way": way, "repeat": repeat, **found, "ms_a_segment": asked / found["segments"] * 1000}
@@ -86,7 +86,7 @@ def first_segment(bench: Bench, lesson: Path) -> None:
 def stream(bench: Bench, lesson: Path) -> None:
     """The whole lesson as a transport stream."""
     for repeat in range(bench.repeats):
-        for way in bench.order(("ts", "pyav-ts"), repeat):
+        for way in bench.order(("ts", "pyav-ts", "ffmpeg-ts"), repeat):
             found = work(bench, way, lesson)
             found["mb_per_s"] = found["octets"] / 1e6 / found["cpu_s"]
             bench.record(TS, {"way": way, "repeat": repeat, **found})

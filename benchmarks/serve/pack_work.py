@@ -4,7 +4,8 @@
 
 Ways: ``fmp4`` (ours: heads made once, then looked up for each segment), ``pyav-fmp4`` (a remuxer that keeps its
 container open and cuts the same segments), ``cold`` (the first segment of a file that is not in memory), ``ts`` (ours),
-``pyav-ts`` (a remuxer). CPU is that of the process; bytes are those of the segments, or of the lesson for ``ts``.
+``pyav-ts`` (a remuxer), ``ffmpeg-fmp4`` and ``ffmpeg-ts`` (the program). CPU is that of the process, or of ffmpeg;
+bytes are those of the segments, or of the lesson for ``ts``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -28,6 +31,7 @@ from media.ts_mux import mux_ts
 SEGMENTS_MAX = 60
 """Segments that are cut by the remuxer; ours are all looked up."""
 COMPARED = 8
+FFMPEG_SEGMENTS, FFMPEG_WITHIN_S = 10, 60.0
 SIZE_MAX_APART = 0.02
 """By how much the remuxer's segments may be larger or smaller than ours."""
 
@@ -170,7 +174,42 @@ def pyav_ts(lesson: Path, work: Path) -> dict[str, Any]:
     return {"octets": lesson.stat().st_size, "cpu_s": time.process_time() - began}
 
 
+def ffmpeg_cpu_s(words: list[str]) -> float:
+    """Run ffmpeg to its end; return its CPU.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FFMPEG_WITHIN_S)
+    if done.returncode:
+        raise RuntimeError(done.stderr[-500:])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def ffmpeg_fmp4(lesson: Path, work: Path) -> dict[str, Any]:
+    """Remux some segments with an ffmpeg process each, as a server without a packager of its own would."""
+    index, _ = segment_mp4(lesson, work / "heads")
+    form, out, octets, cpu_s = index.muxed, work / "ffmpeg.mp4", 0, 0.0
+    chosen = range(0, len(form), max(1, len(form) // FFMPEG_SEGMENTS))
+    for number in chosen:
+        start_s, length_s = float(form.starts[number] - form.zero) / form.timescale, form.durations_s[number]
+        words = ["-ss", f"{start_s:.3f}", "-i", str(lesson), "-t", f"{length_s:.3f}", "-c", "copy"]
+        cpu_s += ffmpeg_cpu_s([*words, "-movflags", "empty_moov+default_base_moof+frag_keyframe", str(out)])
+        octets += out.stat().st_size
+    return {"segments": len(chosen), "octets": octets, "cpu_s": cpu_s}
+
+
+def ffmpeg_ts(lesson: Path, work: Path) -> dict[str, Any]:
+    """Remux the whole lesson into a transport stream with the ffmpeg program."""
+    cpu_s = ffmpeg_cpu_s(["-i", str(lesson), "-c", "copy", "-f", "mpegts", str(work / "ffmpeg.ts")])
+    return {"octets": lesson.stat().st_size, "cpu_s": cpu_s}
+
+
 WAYS = {"fmp4": fmp4, "pyav-fmp4": pyav_fmp4, "cold": cold, "ts": ts, "pyav-ts": pyav_ts}
+WAYS |= {"ffmpeg-fmp4": ffmpeg_fmp4, "ffmpeg-ts": ffmpeg_ts}
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import resource
@@ -22,6 +23,8 @@ CORES = sorted(os.sched_getaffinity(0))
 """Cores of this program when it began; later it leaves the first to the servers."""
 SERVER_CORE, CLIENT_CORE = CORES[0], CORES[-1]
 START_S, STOP_S = 30.0, 15.0
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
 WORDS_MAX_CHARACTERS = 1500
 
 
@@ -30,10 +33,11 @@ class Broken(RuntimeError):
 
 
 def pin(wanted: tuple[int, ...]) -> Callable[[], None]:
-    """What a child does before it becomes its program: go to its cores, and allow itself many descriptors."""
+    """What a child does before it becomes its program: go to its cores, allow itself many descriptors, end with us."""
 
     def prepare() -> None:
         os.sched_setaffinity(0, wanted)
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
