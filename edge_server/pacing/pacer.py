@@ -12,6 +12,9 @@ from runtime.clock import Clock
 PERIOD_S = 0.020
 SLOTS_COUNT = 4
 SLOT_S = PERIOD_S / SLOTS_COUNT
+SLOT_FULL_COUNT = 64
+"""Flows of a slot before the next slot is used: waking up costs as much as sending for ten of them, and the 10 kB each
+of so many flows of 4 Mb/s are one slot's time of a gigabit line."""
 LATE_MAX_S = 0.040
 """Default lateness (p99 of the last seconds) above which nobody more is taken."""
 
@@ -41,7 +44,9 @@ class Pacer:
     def add(self, flow: Flow, failed: Callable[[], None]) -> None:
         """Send for this flow from now on; ``failed`` is called when its file cannot be read."""
         if flow not in self._where:
-            self._where[flow] = min(range(SLOTS_COUNT), key=lambda slot: len(self._slots[slot]))
+            self._where[flow] = min(
+                range(SLOTS_COUNT), key=lambda slot: max(SLOT_FULL_COUNT - 1, len(self._slots[slot]))
+            )
         self._slots[self._where[flow]][flow] = failed
         self._work.set()
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.framing import Frame, frame
-from edge_server.pacing.pacer import SLOTS_COUNT, Pacer
+from edge_server.pacing.pacer import SLOT_FULL_COUNT, SLOTS_COUNT, Pacer
 from edge_server.pacing.sink import TCP_STUCK_S, TcpSink
 from edge_server.pacing.stream import SLIP_S, Stream
 from edge_server.pacing.timeline import LEAD_S, PAYLOAD_MAX_BYTES, Numbers, Timeline
@@ -370,6 +370,28 @@ async def test_a_file_that_shrank_is_told_and_the_others_play_on(media: Path, sh
     assert failed == ["bad"] and len(pacer) == 1 and good.frames()
     bad.sink.close()
     good.sink.close()
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.turns: list[float] = []
+
+    def pump(self, now: float, unix_s: float) -> None:
+        self.turns.append(now)
+
+
+async def test_every_flow_has_its_turn_each_period_and_slots_fill_before_the_next_is_used() -> None:
+    clock = FakeClock(datetime(2026, 11, 24, tzinfo=UTC))
+    pacer = Pacer(clock)
+    flows = [Counting() for _ in range(3 * SLOT_FULL_COUNT)]
+    for each in flows:
+        pacer.add(each, lambda: None)
+    await pacing(clock, pacer, 1.0)
+    assert {len(each.turns) for each in flows} <= {50, 51}
+    firsts = [each.turns[0] for each in flows]
+    assert sorted(set(firsts)) == pytest.approx([0.0, 0.005, 0.010])
+    assert all(firsts.count(at) == SLOT_FULL_COUNT for at in set(firsts))
+    assert not pacer.busy() and pacer.lateness.slots >= 150
 
 
 def test_a_sink_closed_by_its_sibling_is_not_touched_again(media: Path, short: Path, chunks: Chunks) -> None:
