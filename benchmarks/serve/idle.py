@@ -11,8 +11,9 @@ from typing import Any
 
 from benchmarks.serve.bench import Bench
 from benchmarks.serve.library import MAKE_WITHIN_S, RECIPE, Library, library_in, make_edge, make_lesson, serving, sync
+from benchmarks.serve.machine import busy_share
 from benchmarks.serve.programs import CORES, Broken, client, descriptors, last_json, memory_bytes
-from benchmarks.serve.verdicts import spread
+from benchmarks.serve.verdicts import machine_was_limit, spread
 from central_platform.publish.desk import Desk
 
 CELL = "idle"
@@ -54,7 +55,7 @@ def run(bench: Bench) -> None:
     sync(edge)
     bench.about["sync_many_s"] = round(time.monotonic() - began, 1)
     for repeat in range(bench.repeats):
-        row: dict[str, Any] = {"lessons": str(LESSONS), "repeat": repeat}
+        row: dict[str, Any] = {"lessons": str(LESSONS), "repeat": repeat, "others_share": busy_share()}
         with serving(edge, bench.work / "idle.log") as running:
             first = running.get("/healthz")
             row["start_s"] = time.monotonic() - running.began_s
@@ -81,4 +82,5 @@ def run(bench: Bench) -> None:
     bench.judge(f"memory with {LESSONS} lessons", memory, most=MEMORY_MOST_MB, unit="MB", note=note)
     start = spread([row["start_s"] for row in rows])
     note = "from the process to its first answer"
-    bench.judge(f"start with {LESSONS} lessons", start, most=START_MOST_S, unit="s", note=note)
+    others = machine_was_limit([row["others_share"] for row in rows])
+    bench.judge(f"start with {LESSONS} lessons", start, most=START_MOST_S, unit="s", note=note, invalid=others)

@@ -20,6 +20,7 @@ PROGRAMS = {
     "ffmpeg": ["ffmpeg", "-version"],
     "gst-rtsp-server": ["dpkg-query", "-W", "-f", "${Version}", "gir1.2-gst-rtsp-server-1.0"],
 }
+LOOK_S = 1.0
 LIBRARIES = ("av", "aiohttp", "aiortc", "numpy")
 
 
@@ -58,6 +59,15 @@ class Watch:
         if CLIENT_CORE in now:
             found["client_core_busy"] = round((now[CLIENT_CORE][0] - self._cores[CLIENT_CORE][0]) / wall, 3)
         return found
+
+
+def busy_share(seconds: float = LOOK_S) -> float:
+    """Share of all cores that is used while we do nothing."""
+    before = core_times()
+    time.sleep(seconds)
+    after = core_times()
+    used = sum(after[core][0] - before[core][0] for core in after if core in before)
+    return used / max(sum(after[core][1] - before[core][1] for core in after if core in before), 1e-9)
 
 
 def about() -> dict[str, Any]:

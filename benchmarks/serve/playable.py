@@ -20,9 +20,10 @@ from urllib.parse import urljoin
 
 from benchmarks.serve.bench import Bench, until
 from benchmarks.serve.library import RENDITION, Edge, make_edge, serving
+from benchmarks.serve.machine import busy_share
 from benchmarks.serve.nginx import nginx
 from benchmarks.serve.programs import CORES, HOST, Broken, environment, pin, stop, tail
-from benchmarks.serve.verdicts import spread
+from benchmarks.serve.verdicts import machine_was_limit, spread
 from benchmarks.sync.line import LineProcess, Shape
 from scripts.demo_programs import BIN
 
@@ -44,7 +45,9 @@ def run(bench: Bench) -> None:
     beyond = spread([row["beyond_s"] for row in rows]) if rows else None
     size = f"{rows[0]['wire_bytes'] / 1e6:.0f} MB" if rows else ""
     note = f"{size} at 1 Gb/s; seconds beyond those of the bytes alone"
-    bench.judge("from sync to playable over HTTP and RTSP", beyond, most=BEYOND_MOST_S, unit="s", note=note)
+    others = machine_was_limit([row["others_share"] for row in rows])
+    name = "from sync to playable over HTTP and RTSP"
+    bench.judge(name, beyond, most=BEYOND_MOST_S, unit="s", note=note, invalid=others)
 
 
 def plain_bits_per_s(port: int, published: Path) -> float:
@@ -64,7 +67,7 @@ def plain_bits_per_s(port: int, published: Path) -> float:
 def one(bench: Bench, port: int, repeat: int) -> None:
     """One new edge."""
     edge, log = bench.work / "edge-new", bench.work / "sync.log"
-    row: dict[str, Any] = {"repeat": repeat}
+    row: dict[str, Any] = {"repeat": repeat, "others_share": busy_share()}
     with LineProcess(port, Shape(RATE_BITS_PER_S)) as line:
         row["plain_bits_per_s"] = plain_bits_per_s(line.port, Path(bench.library.published))
         line.reset()

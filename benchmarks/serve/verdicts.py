@@ -150,6 +150,12 @@ def others_were_limit(shares: Sequence[float]) -> str:
     return f"others used {share:.0%} of the server's core" if share > OTHERS_MAX else ""
 
 
+def machine_was_limit(shares: Sequence[float]) -> str:
+    """Say that others used the machine just before the median repeat; empty when they did not."""
+    share = statistics.median(shares) if shares else 0.0
+    return f"others used {share:.0%} of the machine" if share > OTHERS_MAX else ""
+
+
 def capacity(runs: Iterable[tuple[int, bool]]) -> int:
     """Return the greatest load at which more than half of the runs held and no smaller load failed; 0: none."""
     held: dict[int, list[bool]] = {}

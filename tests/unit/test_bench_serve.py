@@ -22,6 +22,7 @@ from benchmarks.serve.verdicts import (
     exit_code,
     geomean,
     judge,
+    machine_was_limit,
     paired,
     spread,
 )
@@ -82,6 +83,11 @@ def test_the_client_was_the_limit_when_its_core_was_full_in_the_median() -> None
     assert client_was_limit([0.5, 0.99, 0.98]) == "the client used 98% of its core"
     assert client_was_limit([0.5, 0.94, 0.99]) == ""
     assert client_was_limit([]) == ""
+
+
+def test_delays_on_a_machine_that_others_use_are_invalid() -> None:
+    assert machine_was_limit([0.05, 0.4, 0.5]) == "others used 40% of the machine"
+    assert machine_was_limit([0.05, 0.1, 0.5]) == "" == machine_was_limit([])
 
 
 def test_capacity_ends_at_the_first_load_that_most_runs_did_not_hold() -> None:
