@@ -5,6 +5,7 @@ Without arrival times: intervals are measured by the stream's own clock, interpo
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -157,13 +158,13 @@ def check(data: bytes, *, psi_s: float = 0.5, pcr_s: float = 0.040, pts_s: float
     if len(clock) < 2:
         report.wrong.append("2.3 fewer than two PCRs")
         return report
-    for (_, early), (number, late) in zip(clock, clock[1:], strict=False):
+    for (_, early), (number, late) in itertools.pairwise(clock):
         if not 0 < late - early <= pcr_s * CLOCK:
             report.wrong.append(f"2.3 {(late - early) / CLOCK * 1000:.1f} ms between PCRs at packet {number}")
     for name, numbers in (("1.3 PAT", [n for n, _ in pats]), ("1.5 PMT", [n for n, _ in pmts])):
         times = _Times(clock)
         moments = [times.of(0), *(times.of(each) for each in numbers), times.of(report.packets - 1)]
-        gap = max(b - a for a, b in zip(moments, moments[1:], strict=False)) / CLOCK
+        gap = max(b - a for a, b in itertools.pairwise(moments)) / CLOCK
         if gap > psi_s:
             report.wrong.append(f"{name} every {gap:.3f} s")
     _presentation(packets, clock, report, pts_s)
@@ -221,7 +222,7 @@ def _presentation(packets: list[_Packet], clock: list[tuple[int, int]], report: 
             if stamps and waiting - now > 10 * CLOCK:
                 report.wrong.append(f"bytes more than 10 s before DTS, PID {pid:#x} at {each.number}")
         ordered = sorted(stamps)
-        gap = max((b - a for a, b in zip(ordered, ordered[1:], strict=False)), default=0) / 90_000
+        gap = max((b - a for a, b in itertools.pairwise(ordered)), default=0) / 90_000
         if gap > pts_s:
             report.wrong.append(f"2.5 {gap:.3f} s without PTS on PID {pid:#x}")
 

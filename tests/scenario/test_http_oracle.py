@@ -22,7 +22,7 @@ from tests.http_catalogue import NGINX_DIFFERS, Case, cases, dates, ranges, tags
 from tests.peers.http_oracle import Representation, judge
 from tests.peers.http_wire import Answer, BrokenAnswer, Closed, Line, request
 
-pytestmark = [pytest.mark.timeout(30), pytest.mark.stranger("ffmpeg")]
+pytestmark = [pytest.mark.timeout(90), pytest.mark.stranger("ffmpeg")]
 KINDS = ["mp4", "ts", "m4s", "playlist", "poster"]
 
 
