@@ -183,7 +183,8 @@ class HttpPort:
                 take(sock, data, lambda back, rest: front.plane.take(back, peer, rest))
 
             def take(sock: socket.socket, data: bytes, back: GiveBack) -> None:
-                group.create_task(self._connect(runner, front.plane.wants, sock, data, back))
+                connecting = group.create_task(self._connect(runner, front.plane.wants, sock, data, back))
+                connecting.add_done_callback(lambda task: sock.close() if task.cancelled() else None)
 
             def received(passed: Passed) -> None:
                 self.counts.row[Count.OPEN] += 1
