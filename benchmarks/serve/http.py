@@ -267,10 +267,13 @@ def verdict(bench: Bench, tool: str) -> None:
     costs = {cell: found for cell in cells if (found := ratio(rows, cell, tool, "cpu_s_per_gb", "edge"))}
     sized = {cell: found for cell, found in costs.items() if cell[0] != SEGMENTS}
     mean = geomean(each.median for each in sized.values()) if sized else None
-    bench.judge(f"HTTP ranges, CPU-s/GB by nginx, geomean ({tool})", mean, most=GEOMEAN_MOST)
+    shares = [row["others"].get("server_core_others", 0.0) for row in rows if row["client"] == tool]
+    noise = others_were_limit(shares)
+    noise = f"noisy: {noise}" if noise else ""
+    bench.judge(f"HTTP ranges, CPU-s/GB by nginx, geomean ({tool})", mean, most=GEOMEAN_MOST, note=noise)
     if costs:
         worst = max(costs, key=lambda cell: costs[cell].median)
-        note = f"{worst[0]} × {worst[1]}"
+        note = f"{worst[0]} × {worst[1]}" + (f"; {noise}" if noise else "")
         bench.judge(f"HTTP, CPU-s/GB by nginx, dearest cell ({tool})", costs[worst], most=CELL_MOST, note=note)
     rates = {cell: found for cell in cells if (found := ratio(rows, cell, tool, "requests_per_s", "edge"))}
     valid = {cell: found for cell, found in rates.items() if not limits(rows, cell, tool)}
@@ -280,7 +283,7 @@ def verdict(bench: Bench, tool: str) -> None:
         geomean(each.median for each in used.values()) if used else None,
         least=RATE_LEAST,
         invalid="" if valid or not rates else "the client or others were the limit in every cell",
-        note=f"{len(valid)} of {len(rates)} cells; in the others the client or other programs were the limit",
+        note=f"{len(valid)} of {len(rates)} cells count",
     )
     again = [found for cell in cells if (found := ratio(rows, cell, tool, "cpu_s_per_gb", "nginx again"))]
     if again:
