@@ -13,7 +13,7 @@ import av.filter
 import numpy as np
 from numpy.typing import NDArray
 
-from central_platform.ingest.targets import AUDIO_BPS, AUDIO_HZ, GOP_S, Profile, Shape
+from central_platform.ingest.targets import AUDIO_BPS, AUDIO_HZ, GOP_S, MP4_OPTIONS, Profile, Shape
 from media.probe import VideoFacts
 
 AUDIO_BLOCK = 1024
@@ -195,7 +195,7 @@ class Encoder:
 
     def __init__(self, file: Path, profile: Profile, facts: VideoFacts, shape: Shape) -> None:
         """Open the file for writing."""
-        self._out = av.open(str(file), "w", format="mp4", options={"movflags": "+faststart"})
+        self._out = av.open(str(file), "w", format="mp4", options=MP4_OPTIONS)
         keyint = max(1, round(GOP_S * shape.rate))
         video: Any = self._out.add_stream("libx264", rate=shape.rate)
         video.width, video.height, video.pix_fmt = shape.width, shape.height, "yuv420p"

@@ -10,7 +10,7 @@ import av
 import av.error
 
 from central_platform.ingest.lanes import SoundLane
-from central_platform.ingest.targets import AUDIO_BPS, AUDIO_HZ
+from central_platform.ingest.targets import AUDIO_BPS, AUDIO_HZ, MP4_OPTIONS
 from media.probe import Probe, open_media
 
 
@@ -25,7 +25,7 @@ def remux(path: Path, probe: Probe, out_file: Path) -> None:
     zero = probe.video.start_s
     with (
         open_media(path) as source,
-        av.open(str(out_file), "w", format="mp4", options={"movflags": "+faststart"}) as out,
+        av.open(str(out_file), "w", format="mp4", options=MP4_OPTIONS) as out,
     ):
         picture: Any = source.streams[probe.video.index]
         sound: Any = source.streams[probe.audio.index] if probe.audio else None

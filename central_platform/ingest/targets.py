@@ -14,6 +14,9 @@ GOP_S = 2
 SMALLEST_PIXELS = 64
 RATE_BELIEVED_MAX = 250
 ASPECT_BELIEVED_MAX = 4
+MP4_OPTIONS = {"movflags": "+faststart", "chunk_duration": "500000"}
+"""How renditions are written: half a second of sound and of picture in turn, so that what is cut out of them later
+consists of few pieces."""
 
 
 @dataclass(frozen=True, slots=True)

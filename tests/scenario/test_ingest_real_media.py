@@ -30,6 +30,7 @@ REFUSED = {
     "ts_junk_prefix.ts": R.DAMAGED,  # half of its six pictures are beyond repair
     "ts_zero_length.ts": R.NO_PLAYABLE_MEDIA,
 }
+TEXT_TRACKS = {"mkv_ass.mkv", "mkv_srt.mkv"}
 MINUTES = {"av1_363s_180p.mp4", "h264_1080p_363s_lowrate.mp4", "h264_1080p_363s_videoonly.mp4"}
 """Long lessons: only with --all-media."""
 COPIED = {
@@ -116,7 +117,8 @@ def test_a_real_file_becomes_playable_or_is_refused(source: Path, tmp_path: Path
     _check_new_box(r40)
     assert abs(r12.duration_s - r40.duration_s) < 0.2
     names = {each.name for each in tmp_path.iterdir()}
-    assert names == {"R12.mp4", "R40.mp4", "poster.jpg"}
+    assert names == {"R12.mp4", "R40.mp4", "poster.jpg", *(f"subtitle.{each.language}.vtt" for each in found.subtitles)}
+    assert bool(found.subtitles) == (source.name in TEXT_TRACKS)
 
 
 def _check_old_box(made: MadeRendition) -> None:

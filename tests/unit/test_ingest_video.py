@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -121,6 +122,16 @@ def test_the_index_comes_first(tmp_path: Path) -> None:
     for each in made(lesson.path, tmp_path / "work").renditions:
         head = each.made.file.read_bytes()
         assert 0 < head.index(b"moov") < head.index(b"mdat")
+
+
+def test_sound_and_picture_take_turns_of_half_a_second(tmp_path: Path) -> None:
+    """So what is cut out of a rendition later consists of few pieces."""
+    lesson = make_counted_lesson(tmp_path / "l.mp4", frames=125, title="t", seed=1, size=SIZE)
+    for each in made(lesson.path, tmp_path / "work").renditions:
+        with av.open(str(each.made.file)) as source:
+            places = sorted((packet.pos, packet.stream.type) for packet in source.demux() if packet.size)
+        turns = sum(one[1] != other[1] for one, other in pairwise(places))
+        assert 2 * 5 / 0.5 - 4 <= turns <= 2 * 5 / 0.5 + 4
 
 
 @pytest.mark.parametrize(
