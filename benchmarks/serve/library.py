@@ -108,14 +108,19 @@ def ready(folder: Path, seconds: int = LESSON_S) -> Library:
     key = {"seconds": seconds, "recipe": RECIPE}
     if note.exists():
         kept = json.loads(note.read_text())
-        if kept["key"] == key and Path(kept["library"]["central"]) == central:
-            library = Library(**kept["library"])
+        if kept["key"] == key and central.exists():
+            library = moved(kept["library"], central)
             Desk(central).refresh(datetime.now(UTC))  # signatures of freshness run out in days
             return library
     print(f"making a lesson of {seconds} s and publishing it, once; this takes minutes", flush=True)
     library = library_in(central, make_lesson(folder / f"lesson-{seconds}.mp4", seconds))
     note.write_text(json.dumps({"key": key, "library": library.plain()}, indent=1))
     return library
+
+
+def moved(kept: dict[str, str], central: Path) -> Library:
+    """The library as it was noted, where it lies now: the folder may have been copied."""
+    return Library(**{name: text.replace(kept["central"], str(central), 1) for name, text in kept.items()})
 
 
 def library_in(central: Path, lesson: Path) -> Library:
