@@ -41,6 +41,9 @@ class Sink(ABC):
         self._preamble, self._ended = preamble, ended
         self._chunk: memoryview | None = None
         self._chunk_is: tuple[int, Frame] | None = None
+        self._run = memoryview(b"")
+        self._own_is: tuple[int, int] | None = None
+        self._own_first = 0
 
     def pump(self, now: float, unix_s: float) -> None:
         """Send what is due (``pacing.pacer.Flow``).
@@ -63,7 +66,7 @@ class Sink(ABC):
                 self.send_extra(extra)
         while count := stream.due(now):
             width = self._head + stream.packets.strides[stream.block]
-            run = self._own(count) if stream.own else self._shared(count, width)
+            run = self._own(count, width) if stream.own else self._shared(count, width)
             if run is None:  # still being read; the packets wait for the next turn
                 return
             taken = self.send(run, width)
@@ -79,20 +82,25 @@ class Sink(ABC):
         chunk = self._get(stream.block, self._kind)
         return None if chunk is None else chunk[stream.index * width : (stream.index + count) * width]
 
-    def _own(self, count: int) -> memoryview | None:
-        """Frame this viewer's own packets, around the bytes of the file that all share."""
-        stream, packets = self.stream, self.stream.packets
-        begin = stream.offset_bytes
-        stride = packets.strides[stream.block]
-        end = min(begin + count * stride, packets.starts[stream.block + 1])
-        whole = self._source.packets
-        block = whole.block_at(begin)  # a block of our own lies within one of all: it has only more cuts
-        chunk = self._get(block, RAW)
-        if chunk is None:
-            return None
-        payload = chunk[begin - whole.starts[block] : end - whole.starts[block]]
-        stamps = stream.stamps(count) if self._kind.rtp else None
-        return frame(payload, stride, self._kind, sequence=stream.sequence, stamps=stamps, ssrc=stream.ssrc)
+    def _own(self, count: int, width: int) -> memoryview | None:
+        """Return packets of this viewer's own; framed for the rest of the block at once, as that costs least."""
+        stream = self.stream
+        made = (stream.plays, stream.block)
+        if self._own_is != made:
+            begin, end = stream.offset_bytes, stream.packets.starts[stream.block + 1]
+            whole = self._source.packets
+            block = whole.block_at(begin)  # a block of our own lies within one of all: it has only more cuts
+            chunk = self._get(block, RAW)
+            if chunk is None:
+                return None
+            payload = chunk[begin - whole.starts[block] : end - whole.starts[block]]
+            stamps = stream.stamps(stream.left) if self._kind.rtp else None
+            stride, kind = stream.packets.strides[stream.block], self._kind
+            self._run = frame(payload, stride, kind, sequence=stream.sequence, stamps=stamps, ssrc=stream.ssrc)
+            self._own_is, self._own_first = made, stream.index
+            self._chunk = None
+        at = stream.index - self._own_first
+        return self._run[at * width : (at + count) * width]
 
     def _get(self, block: int, kind: Frame) -> memoryview | None:
         if self._chunk is None or self._chunk_is != (block, kind):

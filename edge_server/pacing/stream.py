@@ -57,7 +57,8 @@ class Stream:
         """Something has been sent, so that a jump needs a discontinuity mark."""
         self.preamble = False
         """The next packet must be preceded by the discontinuity preamble."""
-        self.slips = 0
+        self.slips = self.plays = 0
+        """Times that the clock was moved; times that play began, went on or jumped: since then numbers run on."""
         shared = timeline.numbers if rtp else None
         self.own = rtp and shared is None
         """The packets that are due are this viewer's own, not those of all."""
@@ -91,6 +92,11 @@ class Stream:
     @offset_bytes.setter
     def offset_bytes(self, offset_bytes: int) -> None:
         self._go(offset_bytes)
+
+    @property
+    def left(self) -> int:
+        """How many packets of the block are still to come."""
+        return len(self._due) - self.index
 
     @property
     def sequence(self) -> int:
@@ -128,6 +134,7 @@ class Stream:
         self._base = max(self._first_timestamp + round((now - self._born) * CLOCK_HZ), last)
         self._media_zero = now - self._base_s
         self.report_at = now
+        self.plays += 1
         self.playing = True
 
     def pause(self) -> None:
