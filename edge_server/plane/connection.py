@@ -73,9 +73,14 @@ class Connection:
         self.request = self.agent = ""
         self.unsent_bytes = -1
 
+    def left_bytes(self) -> int:
+        """Return how much of what was sent the client has not confirmed (tcp(7), SIOCOUTQ)."""
+        left: int = struct.unpack("i", fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+        return left
+
     def took_some(self) -> bool:
         """Tell whether the client took bytes out of the kernel's buffer since this was last asked."""
-        left: int = struct.unpack("i", fcntl.ioctl(self.fd, termios.TIOCOUTQ, b"\0\0\0\0"))[0]
+        left = self.left_bytes()
         before, self.unsent_bytes = self.unsent_bytes, left
         return 0 <= left < before
 

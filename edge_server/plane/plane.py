@@ -171,7 +171,10 @@ class Plane(Sending):
                     self._row[Count.TIMED_OUT] += 1
                     self._abort(connection)
             elif connection.state == LEAVING and silent_s >= limits.linger_timeout_s:
-                self._close(connection)
+                if connection.took_some():
+                    connection.since_s = now_s
+                else:
+                    self._close(connection)
 
     def wants(self, data: bytes) -> bool:
         """Tell whether the request at the start of ``data`` is one for this plane."""
@@ -194,7 +197,10 @@ class Plane(Sending):
         for connection in list(self._connections.values()):
             connection.keep = False
             if connection.state == ASKING:
-                self._close(connection)
+                if connection.left_bytes() > 0:
+                    self._leave(connection)
+                else:
+                    self._close(connection)
 
     def close(self) -> None:
         """End everything."""

@@ -59,8 +59,11 @@ class Sending:
 
     @property
     def busy(self) -> int:
-        """Count the connections that are being answered."""
-        return sum(each.state in (SENDING, READING) for each in self._connections.values())
+        """Count the connections that are being answered, and those whose last answer is still on its way."""
+        return sum(
+            each.state in (SENDING, READING) or (each.state == LEAVING and each.left_bytes() > 1)
+            for each in self._connections.values()
+        )
 
     def run(self) -> None:
         """Work for one turn of the event loop."""
