@@ -61,7 +61,7 @@ class EdgeConfig:
     )
     pacing_chunks_max_bytes: int = setting(134217728, "Bytes of ready packets kept in memory for RTSP and multicast.")
     pacing_late_max_ms: float = setting(
-        40.0, "Milliseconds of lateness of RTSP media (p99 of 5 s) above which new sessions are refused with 453."
+        120.0, "Milliseconds of lateness of RTSP media (p99 of 5 s) above which new sessions are refused with 453."
     )
     pacing_priority: str = setting(
         "normal", "Priority of the thread that sends media: normal, nice (-10) or fifo (real time), where permitted."

@@ -46,7 +46,7 @@ from domain.courseware import (
     encode_catalogue,
 )
 from edge_server.catalog import CatalogReader
-from edge_server.packager import Shelf
+from edge_server.packager import PACKAGER_VERSION, Shelf
 from edge_server.store import Store
 from edge_server.store.changes import changing
 from edge_server.store.judged import JudgedTime
@@ -597,7 +597,7 @@ class World:
                 bad.append(name)
             elif name.startswith("derived/") and file.is_file():
                 _, _, sha256, version, *_ = name.split("/")
-                if sha256 not in held or version != "v1":
+                if sha256 not in held or version != f"v{PACKAGER_VERSION}":
                     bad.append(name)
             elif name.startswith("recipes/") and file.is_file() and file.read_bytes()[:32].hex() not in held:
                 bad.append(name)

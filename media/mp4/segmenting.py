@@ -272,6 +272,7 @@ def _form(
     durations = np.diff(np.append(starts, max(last, int(starts[-1]) + 1)))
     rows = []
     for head, ranges in pieces:
+        ranges = ranges[ranges[:, 1] > 0]  # a sample of no bytes may lie anywhere
         rows.append((out.tell(), len(head), int(ranges[:, 1].sum()), len(ranges)))
         out.write(head + ranges.astype("<i8").tobytes())
     table = np.column_stack([starts, durations, np.array(rows, np.int64)])

@@ -130,10 +130,10 @@ def test_a_forecast_is_what_minute_by_minute_simulation_says(
     per_minute = [line * 7.5 if cap is None else min(cap, line) * 7.5 for cap in minutes]
     per_minute = per_minute[start:] + per_minute[:start]
     a_day = sum(per_minute)
-    days = int(missing // a_day) if a_day else 10**9
     if found is None:
         assert a_day * FORECAST_MAX_DAYS <= missing * (1 + 1e-9)
         return
+    days = int(missing // a_day) if a_day else 0
     left, passed = missing - days * a_day, 0
     while passed < 1440 and left > per_minute[passed]:
         left -= per_minute[passed]
