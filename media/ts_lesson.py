@@ -176,10 +176,11 @@ def _sounds(track: Mp4Track, form: SoundForm, name: str) -> Sounds | None:
 
 
 def _group(pts: Ints, ends: Ints, frames: Ints) -> Ints:
-    """Return the first frame of each PES, and the number of frames: short PES, and never across a hole in the sound."""
+    """Return the first frame of each PES, and the number of frames: short PES, never across a hole or an overlap."""
     count = len(pts)
     durations = ends - pts
-    holes = np.abs(pts[1:] - ends[:-1]) > np.maximum(durations[1:] // 2, 2)
+    usual = int(np.median(durations))  # what a decoder takes for the length of a frame, whatever the MP4 says
+    holes = np.abs(np.diff(pts) - usual) > max(usual // 4, 2)
     at = np.append(np.flatnonzero(holes) + 1, count)
     next_hole = at[np.searchsorted(at, np.arange(count), side="right")]
     full = np.maximum.accumulate(np.concatenate([ends[:1], ends[:-1] + durations[1:]]))

@@ -168,3 +168,22 @@ def test_windows_of_any_size_give_a_clean_stream(lesson, tmp_path, monkeypatch, 
     clean(out)
     assert index.length_bytes == want.length_bytes
     assert [each.offset_bytes for each in index.segments] == [each.offset_bytes for each in want.segments]
+
+
+@pytest.mark.stranger("ffmpeg")
+def test_sound_keeps_its_times_where_frames_overlap(lesson, tmp_path):
+    """Lessons joined without coding: the last frame of each part is cut short by the first of the next."""
+    listing, source, out = tmp_path / "list.txt", tmp_path / "joined.mp4", tmp_path / "out.ts"
+    listing.write_text(f"file {lesson}\n" * 3)
+    ffmpeg("-f", "concat", "-safe", "0", "-i", str(listing), "-c", "copy", str(source))
+    mux_ts(source, out)
+    clean(out)
+    theirs, ours = (sound_times(each) for each in (source, out))
+    late = [a - b for a, b in zip(ours, theirs, strict=True)]
+    assert max(late) - min(late) < 0.006
+
+
+def sound_times(path: Path) -> list[float]:
+    probe = ["ffprobe", "-v", "error", "-select_streams", "a", "-show_entries", "packet=pts_time", "-of", "csv=p=0"]
+    run = subprocess.run([*probe, str(path)], capture_output=True, text=True, check=True)
+    return [float(line.strip(",")) for line in run.stdout.split()]
