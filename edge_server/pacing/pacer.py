@@ -16,8 +16,8 @@ SLOT_FULL_COUNT = 64
 """Flows of a slot before the next slot is used: waking up costs as much as sending for ten of them, and the 10 kB each
 of so many flows of 4 Mb/s are one slot's time of a gigabit line."""
 LATE_MAX_S = 0.120
-"""Default lateness (p99 of the last seconds) above which nobody more is taken: about half of what each viewer is given in
-advance, so that nobody stutters yet, and one busy moment of a small machine turns nobody away."""
+"""Default lateness (p99 of the last seconds) above which nobody more is taken: about half of what each viewer is given
+in advance, so that nobody stutters yet, and one busy moment of a small machine turns nobody away."""
 
 
 class Flow(Protocol):
