@@ -25,6 +25,7 @@ from edge_server.plane.limits import (
 )
 from edge_server.plane.lookup import Accel, Found, Lookup, Media, by_accel
 from edge_server.plane.pages import Pages
+from edge_server.plane.ready import Answer, Ready, ReadyAnswers
 from edge_server.plane.sending import Sending
 from runtime.clock import Clock
 from wire.http_request import HEAD_MAX_BYTES, RequestFields, is_other_version, read_fields, read_line
@@ -73,6 +74,7 @@ class Plane(Sending):
         self.draining = False
         self._media, self._hand_over, self._accel = media, hand_over, accel
         self._known_fields: dict[bytes, RequestFields] = {}
+        self._ready = ReadyAnswers()
 
     def take(self, sock: socket.socket, peer: str, data: bytes = b"") -> None:
         """Own a connection from now on; it was counted as open already. ``data`` was read from it."""
@@ -246,6 +248,16 @@ class Plane(Sending):
 
     def _request(self, connection: Connection, data: bytes, fresh: bool) -> None:
         """Answer the request at the start of ``data``; ``fresh``: its first byte was not seen before."""
+        ready = self._ready.get(data)
+        if ready is not None:
+            known = self._find(ready.target)
+            if known is not None and known[0] is ready.found and not self.draining:
+                connection.keep = ready.keep
+                if self._journal is not None:
+                    connection.request, connection.agent = ready.line, ready.agent
+                self._give(connection, ready.answer, known[1])
+                return
+            del self._ready[data]
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > HEAD_MAX_BYTES:
             self._partial(connection, data, fresh)
@@ -287,29 +299,32 @@ class Plane(Sending):
             connection.request, connection.agent = line.decode("latin-1"), fields.agent
         resource, viewing = found
         ending = _CLOSE if not keep else _KEEP if minor else _KEEP_10
-        asked_bytes = self._answer(connection, resource, method, fields, ending)
-        if viewing:
-            self._media.seen(viewing, asked_bytes, self._now_s)
+        answer = self._answer(resource, method, fields, ending)
+        if not connection.rest and not self.draining:
+            self._ready.remember(data, Ready(target, resource, answer, keep, line.decode("latin-1"), fields.agent))
+        self._give(connection, answer, viewing)
 
-    def _answer(self, connection: Connection, found: Found, method: str, fields: RequestFields, ending: bytes) -> int:
-        """Answer, or begin to; return the length of what was asked for."""
+    def _give(self, connection: Connection, answer: Answer, viewing: int) -> None:
+        if viewing:
+            self._media.seen(viewing, answer.asked_bytes, self._now_s)
+        self._send(connection, answer.status, answer.before + self._date + answer.after, answer.pieces)
+
+    def _answer(self, found: Found, method: str, fields: RequestFields, ending: bytes) -> Answer:
+        """Decide what is sent."""
         whole = found.length_bytes
         if self._accel is not None and (sent := by_accel(found, self._accel)) is not None:
-            self._send(connection, 200, _OK + self._date + sent + ending, ())
-            return whole
+            return Answer(200, _OK, sent + ending, (), whole)
         if method == "GET":
             if not fields.conditions:
-                self._send(connection, 200, _OK + self._date + found.whole + ending, found.pieces)
-                return whole
+                return Answer(200, _OK, found.whole + ending, found.pieces, whole)
             if fields.first_last is not None and (part := simple_range(fields.first_last, whole)) is not None:
                 start, stop = part
-                head = _PARTIAL + self._date + found.range_fields + range_fields(start, stop, whole) + ending
-                self._send(connection, 206, head, found.cut(start, stop))
-                return stop - start
+                after = found.range_fields + range_fields(start, stop, whole) + ending
+                return Answer(206, _PARTIAL, after, found.cut(start, stop), stop - start)
         made = plan(method, found.resource, fields.conditions)
-        head = status_line(made.status) + self._date + field_lines(made.fields) + ending
-        self._send(connection, made.status, head, found.steps(made.body))
-        return sum(map(length_of, made.body))
+        asked_bytes = sum(map(length_of, made.body))
+        after = field_lines(made.fields) + ending
+        return Answer(made.status, status_line(made.status), after, found.steps(made.body), asked_bytes)
 
     def _find(self, target: bytes) -> tuple[Found, int] | None:
         try:
