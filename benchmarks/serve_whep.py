@@ -139,7 +139,7 @@ async def _serve(routes: list[web.RouteDef]) -> None:
 
 async def _ours(lesson: Path) -> None:
     from edge_server.egress import EgressContext
-    from edge_server.egress.whep import WhepService
+    from edge_server.egress.whep.service import WhepService
     from edge_server.packager import Shelf
     from runtime.clock import SystemClock
     from runtime.service import running

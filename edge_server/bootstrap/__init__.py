@@ -21,6 +21,7 @@ from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext, files
 from edge_server.egress.rtsp import RtspService, Rules
+from edge_server.egress.whep import WhepOnDemand
 from edge_server.packager import Shelf
 from edge_server.packager.apart import Apart
 from edge_server.plane.counts import Counts
@@ -191,8 +192,6 @@ class Edge:
         Raises:
             runtime.settings.ConfigError: a setting makes no sense; better now than at the first sync, by night.
         """
-        from edge_server.egress.whep import WhepService  # costs 60 ms that no other command needs
-
         check_settings(self.config)
         config = self.config
         ctx = EgressContext(self.view, self._shelf, self.clock)
@@ -206,7 +205,7 @@ class Edge:
             memory.close()
         counts = [Counts(each) for each in rows]
         admission = make_admission(config, self.root, self.clock, memory=table)
-        whep = WhepService(ctx, max_viewers=config.whep_max_viewers)
+        whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers)
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
         shared = self.lan.relay
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]

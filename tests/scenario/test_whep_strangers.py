@@ -18,8 +18,8 @@ from av import AudioFrame
 
 from domain.courseware import Catalogue, Column, Courseware, ItemClass, MediaFamily
 from edge_server.egress import EgressContext
-from edge_server.egress.whep import WhepService
 from edge_server.egress.whep.datagrams import Datagrams
+from edge_server.egress.whep.service import WhepService
 from edge_server.packager import Shelf
 from fixtures.lessons import make_counted_lesson
 from runtime.clock import SystemClock

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from edge_server.egress.whep.service import WhepService
+from edge_server.egress.whep.on_demand import WhepOnDemand
 
-__all__ = ["WhepService"]
+__all__ = ["WhepOnDemand"]

@@ -6,7 +6,7 @@ import asyncio
 import math
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from weakref import WeakValueDictionary
 
 import structlog
@@ -14,6 +14,7 @@ from aiohttp import web
 
 from edge_server.egress import EgressContext
 from edge_server.egress.whep.chunks import Chunks
+from edge_server.egress.whep.doors import ANYWHERE, OFFER_TYPE, no_session, routes, words
 from edge_server.egress.whep.inside import NoConnection, Peer
 from edge_server.egress.whep.lane import Track
 from edge_server.egress.whep.lesson import Lesson, open_lesson
@@ -27,16 +28,8 @@ from edge_server.store import StoredFile
 from media import MediaError
 from wire.sdp import SDP_MAX_BYTES
 
-OFFER_TYPE = "application/sdp"
 RENDITIONS = ("R40", "R12")
 """Tried in this order when the viewer does not say."""
-_ANYWHERE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Location, Accept-Post"}
-_PREFLIGHT = {
-    **_ANYWHERE,
-    "Access-Control-Allow-Methods": "POST, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type, Authorization",
-    "Accept-Post": OFFER_TYPE,
-}
 
 log = structlog.get_logger()
 
@@ -64,14 +57,7 @@ class WhepService:
 
     def routes(self) -> list[web.RouteDef]:
         """Offer the routes of this egress."""
-        return [
-            web.post("/whep/{item_id}", self._post),
-            web.options("/whep/{item_id}", _preflight),
-            web.delete("/whep/{item_id}/{session_id}", self._delete),
-            web.options("/whep/{item_id}/{session_id}", _preflight),
-            web.route("*", "/whep/{item_id}", _not_allowed("POST, OPTIONS")),
-            web.route("*", "/whep/{item_id}/{session_id}", _not_allowed("DELETE, OPTIONS")),
-        ]
+        return routes(self.post, self.delete)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until cancelled."""
@@ -97,12 +83,13 @@ class WhepService:
         """Count the viewers, connected or connecting."""
         return len(self._sessions)
 
-    async def _post(self, request: web.Request) -> web.Response:
+    async def post(self, request: web.Request) -> web.Response:
+        """Answer an offer."""
         try:
             return await self._admit(request)
         except Refused as refused:
             headers = {"Retry-After": "10"} if refused.status == 503 else {}
-            return _words(refused.status, refused.words, headers)
+            return words(refused.status, refused.words, headers)
 
     async def _admit(self, request: web.Request) -> web.Response:
         item_id = request.match_info["item_id"]
@@ -132,7 +119,7 @@ class WhepService:
         self._sessions[session_id] = item_id, session
         self._group.create_task(self._serve(session_id, session))
         # Relative, so that a path in front of ours (a ticket, a proxy) stays in front (RFC 3986 §5.3).
-        headers = {"Location": f"{item_id}/{session_id}", **_ANYWHERE}
+        headers = {"Location": f"{item_id}/{session_id}", **ANYWHERE}
         return web.Response(status=201, body=answer, content_type=OFFER_TYPE, headers=headers)
 
     async def _open(
@@ -181,12 +168,13 @@ class WhepService:
             self._sessions.pop(session_id, None)
             self.viewings.end(session_id)
 
-    async def _delete(self, request: web.Request) -> web.Response:
+    async def delete(self, request: web.Request) -> web.Response:
+        """End a session."""
         item_id, session = self._sessions.get(request.match_info["session_id"], ("", None))
         if session is None or item_id != request.match_info["item_id"]:
-            return _words(404, "没有这个观看会话，可能已结束 / no such session; it may have ended")
+            return no_session()
         session.end()
-        return web.Response(status=200, headers=_ANYWHERE)
+        return web.Response(status=200, headers=ANYWHERE)
 
     def _find(self, item_id: str, name: str | None) -> list[StoredFile]:
         """Find the renditions that may be sent, best first."""
@@ -242,19 +230,3 @@ def _begin(text: str) -> float:
     if not 0 <= begin_s < math.inf:
         raise Refused(400, "start 应是不小于 0 的秒数 / start is seconds, 0 or more")
     return begin_s
-
-
-async def _preflight(_: web.Request) -> web.Response:
-    return web.Response(status=204, headers=_PREFLIGHT)
-
-
-def _not_allowed(allowed: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    async def answer(_: web.Request) -> web.StreamResponse:
-        words = "不支持这个方法；没有 trickle ICE / not supported here; there is no trickle ICE"
-        return _words(405, words, {"Allow": allowed})
-
-    return answer
-
-
-def _words(status: int, words: str, headers: dict[str, str] | None = None) -> web.Response:
-    return web.Response(status=status, text=words + "\n", headers={**_ANYWHERE, **(headers or {})})
