@@ -21,7 +21,7 @@ from benchmarks.serve.library import RENDITION, Edge
 from benchmarks.serve.nginx import nginx
 from benchmarks.serve.programs import HOST, Broken, client, descriptors, last_json, memory_bytes
 from benchmarks.serve.verdicts import Spread, client_was_limit, geomean, others_were_limit, paired
-from edge_server.bootstrap import Edge as EdgeFolder
+from edge_server.bootstrap.edge import Edge as EdgeFolder
 from edge_server.config import EdgeConfig
 from runtime.clock import SystemClock
 

@@ -19,7 +19,7 @@ from sync.pull.aside import OnOtherSticks
 from sync.road.retrying import RetryPolicy
 
 if TYPE_CHECKING:
-    from edge_server.bootstrap import Edge
+    from edge_server.bootstrap.edge import Edge
 
 ONCE = RetryPolicy(attempts=1)
 OnProgress = Callable[[float], None]

@@ -41,7 +41,7 @@ def main() -> None:
 @JSON
 def init(root: Path, central: str, trust: Path, edge_id: str | None, as_json: bool) -> None:
     """新建边缘服务器目录。 / Make an edge server folder."""
-    from edge_server.bootstrap import TRUST_ANCHOR
+    from edge_server.bootstrap.edge import TRUST_ANCHOR
     from sync import Corrupt
     from sync.ids import check_channel
 
@@ -154,7 +154,7 @@ def config() -> None:
 @JSON
 def check(root: Path, as_json: bool) -> None:
     """检查配置，不改动任何东西。 / Check the configuration; changes nothing."""
-    from edge_server.bootstrap import check_settings
+    from edge_server.bootstrap.edge import check_settings
 
     out = Output(json=as_json)
     settings, origins = read_config(out, root)

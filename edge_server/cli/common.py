@@ -13,7 +13,7 @@ from runtime.output import Exit, Output
 from runtime.settings import ConfigError, Origin
 
 if TYPE_CHECKING:
-    from edge_server.bootstrap import Edge
+    from edge_server.bootstrap.edge import Edge
 
 JSON = click.option("--json", "as_json", is_flag=True, help="JSON 行输出 / JSON lines on stdout.")
 ROOT = click.option(
@@ -36,7 +36,7 @@ def read_config(out: Output, root: Path, **flags: Any) -> tuple[EdgeConfig, dict
 
 def open_edge(out: Output, root: Path, **flags: Any) -> Edge:
     """Open the edge folder, or end the command and say what is wrong."""
-    from edge_server.bootstrap import Edge
+    from edge_server.bootstrap.edge import Edge
 
     config, _ = read_config(out, root, **flags)
     if not (root / FILE_NAME).exists():
@@ -51,7 +51,7 @@ def open_edge(out: Output, root: Path, **flags: Any) -> Edge:
 
 def refuse(out: Output, error: Exception) -> click.exceptions.Exit:
     """Say what a failed sync means, and how to end; raises the error itself when it is a fault of this program."""
-    from edge_server.bootstrap import explain
+    from edge_server.bootstrap.edge import explain
 
     known = explain(error)
     if known is None:

@@ -48,7 +48,7 @@ def sync(context: click.Context, root: Path, as_json: bool) -> None:
 @click.pass_context
 def status(context: click.Context, root: Path, as_json: bool) -> None:
     """还差多少，何时能到齐。 / What is still missing and when it will be here; asks nobody, changes nothing."""
-    from edge_server.bootstrap import briefly
+    from edge_server.bootstrap.edge import briefly
     from sync.pacing import forecast
 
     above = context.parent

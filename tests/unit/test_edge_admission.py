@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from edge_server.bootstrap import check_settings
 from edge_server.bootstrap.admission import KEY_NAME, make_admission
+from edge_server.bootstrap.edge import check_settings
 from edge_server.cli.common import read_config
 from edge_server.sessions.tickets import EXPIRED, FORGED, Allowed
 from edge_server.sessions.watching import TABLE_BYTES

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edge_server.bootstrap import briefly, check_settings
+from edge_server.bootstrap.edge import briefly, check_settings
 from edge_server.bootstrap.line import make_line
 from edge_server.cli.common import read_config
 from runtime.clock import FakeClock

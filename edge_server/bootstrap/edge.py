@@ -1,0 +1,255 @@
+"""Puts the edge server together from its folder and its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from edge_server import portal
+from edge_server.bootstrap.admission import Admission, check_admission, make_admission
+from edge_server.bootstrap.failures import Known, briefly, explain
+from edge_server.bootstrap.http_port import Crew, HttpPort
+from edge_server.bootstrap.http_settings import check_http, make_http_settings
+from edge_server.bootstrap.lan import Lan, check_lan, make_lan
+from edge_server.bootstrap.line import Line, make_line
+from edge_server.bootstrap.media import make_media
+from edge_server.bootstrap.pacing import check_pacing, make_multicast, make_pacing
+from edge_server.bootstrap.worker import Start, shared_memory
+from edge_server.catalog import CatalogReader, CatalogView
+from edge_server.config import EdgeConfig
+from edge_server.egress import EgressContext, files
+from edge_server.egress.rtsp import RtspService, Rules
+from edge_server.egress.whep import WhepOnDemand
+from edge_server.packager import Shelf
+from edge_server.packager.apart import Apart
+from edge_server.plane.counts import Counts
+from edge_server.portal import Dialect, PortalRequest, PortalState
+from edge_server.sessions.accounts import AccountBook
+from edge_server.sessions.logins import LoginLimits, Logins
+from edge_server.sessions.viewing import Viewings
+from edge_server.store import Store
+from edge_server.store.judged import JudgedTime
+from edge_server.uplink import relay
+from edge_server.uplink.poller import Poller
+from edge_server.uplink.pull import PullReport, Stage, Uplink
+from edge_server.uplink.scrubber import Scrubber
+from edge_server.uplink.standing import Standing, StandingFile
+from edge_server.uplink.timekeeper import Timekeeper
+from runtime.clock import Clock, SystemClock
+from runtime.registry import gather
+from runtime.service import Service
+from sync.pull import Puller
+from sync.pull.watch import Watch
+from sync.road import OPEN, Gate, Source
+from sync.road.metered import Meter
+from sync.road.retrying import RetryPolicy
+from sync.trust import Road
+
+TRUST_ANCHOR = Path("trust") / "anchor.root.json"
+"""Where ``edge-server init`` puts the central platform's first root metadata."""
+DISK_BYTES_PER_BYTE = 2.2
+"""An MP4 with its derived transport stream and indexes (docs/adr/0010)."""
+
+__all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_settings", "explain"]
+
+
+def check_settings(config: EdgeConfig) -> None:
+    """Try every setting of the line, the LAN, of admission and pacing; touches no file.
+
+    Raises:
+        runtime.settings.ConfigError: one of them makes no sense.
+    """
+    clock = SystemClock()
+    make_line(config, clock)
+    check_lan(config, clock)
+    check_http(config)
+    check_admission(config)
+    check_pacing(config)
+
+
+@dataclass(slots=True)
+class Running:
+    """The services of a serving edge."""
+
+    stack: Sequence[Service]
+    http: HttpPort
+    rtsp: RtspService
+
+    @property
+    def rtsp_address(self) -> str:
+        """Base URL of the RTSP port, known once ready."""
+        return f"rtsp://{self.rtsp.host}:{self.rtsp.port}/"
+
+
+class Edge:
+    """One edge server folder."""
+
+    def __init__(self, root: Path, config: EdgeConfig, clock: Clock) -> None:
+        """Open the folder; nothing runs yet."""
+        self.root, self.config, self.clock = root, config, clock
+        self._network: Uplink | None = None
+        self._lan: Lan | None = None
+        self._http: HttpPort | None = None
+        self.store = Store(root)
+        self.accounts = AccountBook(root / "accounts.json")
+        self.judged = JudgedTime(root, clock)
+        self._shelf = Shelf(self.store.derived_root, Apart)
+        self._reader = CatalogReader(self.store, self.judged)
+
+    @property
+    def trust_dir(self) -> Path:
+        """Where this edge keeps what it has learned to trust."""
+        return self.root / "trust"
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """Ids of the columns to hold; empty for all."""
+        return frozenset(each.strip() for each in self.config.columns.split(",") if each.strip())
+
+    def view(self) -> CatalogView:
+        """Return the catalogue view of the active snapshot."""
+        return self._reader.current()
+
+    @property
+    def lan(self) -> Lan:
+        """What is shared with neighbours.
+
+        Raises:
+            runtime.settings.ConfigError: a setting of the LAN makes no sense.
+        """
+        if self._lan is None:
+            self._lan = make_lan(self.config, self.root, self.store.holding, self.clock, self._http_port)
+        return self._lan
+
+    def _http_port(self) -> int:
+        return self._http.port if self._http and self._http.address else 0
+
+    def standing(self) -> Standing:
+        """Return what the uplink was doing last."""
+        return StandingFile(self.root).read()
+
+    def line(self) -> Line:
+        """Make the line to the central platform.
+
+        Raises:
+            runtime.settings.ConfigError: a setting of the line makes no sense.
+        """
+        return make_line(self.config, self.clock)
+
+    def uplink(
+        self,
+        source: Source,
+        *,
+        gate: Gate = OPEN,
+        road: Road = "network",
+        lacking: Callable[[str], bool] | None = None,
+        retry: RetryPolicy | None = None,
+        watch: Watch | None = None,
+    ) -> Uplink:
+        """Make what pulls from a source; ``lacking`` tells which packs the source is known not to have."""
+        config = self.config
+        puller = Puller(
+            trust_dir=self.trust_dir,
+            source=source,
+            holding=self.store.holding,
+            anchor=(self.root / TRUST_ANCHOR).read_bytes(),
+            clock=self.clock,
+            area=config.area,
+            road=road,
+            lacking=lacking,
+            retry=retry or RetryPolicy(edge_id=config.edge_id),
+            watch=watch,
+            meter=Meter(self.clock, gate=gate),
+            disk_bytes_per_byte=DISK_BYTES_PER_BYTE,
+        )
+        quota = config.quota_bytes or None
+        return Uplink(self.store, puller, self._shelf, self.judged, self.clock, self.columns, quota)
+
+    async def sync_once(self, on_progress: Callable[[float], None] | None = None) -> PullReport:
+        """Pull, verify, package and switch.
+
+        Raises:
+            sync.SyncError: see its kinds; boxes keep seeing the old snapshot.
+            media.MediaError: a rendition cannot be packaged; boxes keep seeing the old snapshot.
+            runtime.settings.ConfigError: a setting of the line makes no sense.
+        """
+
+        def step(stage: Stage, done: float) -> None:
+            if on_progress is not None:
+                on_progress(done / 2 if stage == "fetch" else 0.5 + done / 2)
+
+        if self._network is None:
+            line, lan = self.line(), self.lan
+            self._network = self.uplink(lan.around(line.source, self.clock), gate=line.gate, watch=lan.watch)
+            self._network.bulletin = lan.bulletin
+        return await self._network.pull(now=self.clock.utc, on_progress=step)
+
+    def services(self) -> Running:
+        """Make the services, lowest first.
+
+        Raises:
+            runtime.settings.ConfigError: a setting makes no sense; better now than at the first sync, by night.
+        """
+        check_settings(self.config)
+        config = self.config
+        ctx = EgressContext(self.view, self._shelf, self.clock)
+        viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
+        pacing = make_pacing(config, self.clock)
+        rules = Rules(config.rtsp_banner, continuous=config.rtsp_continuous)
+        rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=rules, pacing=pacing)
+        memory = shared_memory(config.workers)
+        table, *rows = memory.pieces
+        if config.workers == 1:
+            memory.close()
+        counts = [Counts(each) for each in rows]
+        admission = make_admission(config, self.root, self.clock, memory=table)
+        whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers)
+        logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
+        shared = self.lan.relay
+        dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
+        http = HttpPort(
+            host=config.host,
+            port=config.http_port,
+            media=make_media(ctx, admission),
+            routes=[*files.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
+            dialects=dialects,
+            state=partial(self._portal_state, logins, rtsp, admission),
+            clock=self.clock,
+            settings=make_http_settings(config, self.root),
+            counts=counts[0],
+            crew=Crew(Start(self.root, config, memory).command, counts[1:]) if config.workers > 1 else None,
+        )
+        self._http = http
+        stack: list[Service] = [pacing, rtsp, whep, http, Timekeeper(self.judged, self.clock)]
+        if config.multicast:
+            stack.append(make_multicast(config, ctx, pacing))
+        if config.lan_find:
+            stack.append(self.lan.discovery)
+        wake: Callable[[], None] = _nobody
+        if config.poll_s > 0:
+            poller = Poller(self.sync_once, every_s=config.poll_s, edge_id=config.edge_id, clock=self.clock)
+            stack.append(poller)
+            wake = poller.wake
+        if config.verify_days > 0:
+            stack.append(Scrubber(self.store, self.clock, round_days=config.verify_days, on_damage=wake))
+        return Running(stack, http, rtsp)
+
+    def _portal_state(
+        self, logins: Logins, rtsp: RtspService, admission: Admission, request: PortalRequest
+    ) -> PortalState:
+        host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
+        return PortalState(
+            view=self.view(),
+            logins=logins,
+            rtsp_authority=f"{host}:{rtsp.port}",
+            now=self.clock.utc(),
+            monotonic_s=self.clock.monotonic(),
+            ticket=admission.ticket,
+            ticketed=admission.tickets.required,
+        )
+
+
+def _nobody() -> None:
+    pass
