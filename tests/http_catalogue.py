@@ -69,6 +69,7 @@ def ranges(size: int) -> list[str]:
     several += [f"{n},0-1", f"{n - 2}-{n + 3},0-1", "0-1,4-5,8-9,-2", "-0,-0", f"0-{n // 2},{n // 2 + 1}-"]
     return [f"bytes={each}" for each in good + huge + none + several] + [
         "bytes", "", "items=0-1", "Bytes=0-1", "BYTES=0-1", "bytes:0-1", "byte=0-1", "=0-1", "bytes==0-1", "0-1",
+        "bytes =0-1", "bytes\t=0-1",
     ]  # fmt: skip
 
 

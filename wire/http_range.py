@@ -167,7 +167,7 @@ def _if_range_holds(field: str | None, etag: str, modified: datetime) -> bool:
 def _parse_ranges(field: str) -> list[tuple[int | None, int | None]] | None:
     """Read a ``bytes`` range set as (first, last) or (None, suffix length); None when it must be ignored."""
     unit, separator, rest = field.partition("=")
-    if not separator or unit.strip(" \t").lower() != "bytes" or len(field) > FIELD_MAX_CHARS:
+    if not separator or unit.lstrip(" \t").lower() != "bytes" or len(field) > FIELD_MAX_CHARS:
         return None
     asked: list[tuple[int | None, int | None]] = []
     for text in rest.split(","):

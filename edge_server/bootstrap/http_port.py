@@ -6,6 +6,7 @@ Dialects decide and do no I/O; this module reads the request and writes the repl
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from edge_server.egress import SERVER_BANNER, not_found
+from edge_server.plane.bad_requests import BadRequests
 from edge_server.plane.counts import Count, Counts
 from edge_server.plane.front import Front
 from edge_server.plane.handover import GiveBack, HandedOver, Wanted
@@ -36,6 +38,7 @@ FORM_FIELDS_MAX = 200
 BODY_TIMEOUT_S = 30.0
 """For a form of at most ``REQUEST_BODY_MAX_BYTES``."""
 GONE = PortalReply(404, "没有这个页面 / no such page\n".encode(), "text/plain; charset=utf-8")
+_FAULTS = logging.getLogger("edge_server.http")
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -143,9 +146,12 @@ class HttpPort:
         self._runner = web.AppRunner(
             app,
             access_log=None,
+            logger=_FAULTS,
             shutdown_timeout=self.settings.grace_s,
             keepalive_timeout=limits.idle_timeout_s,
         )
+        bad_requests = BadRequests(self.clock)
+        _FAULTS.addFilter(bad_requests)
         await self._runner.setup()
         try:
             if self.settings.tls is not None:
@@ -154,6 +160,7 @@ class HttpPort:
                 await self._serve_plain(self._runner, ready)
         finally:
             await self._runner.cleanup()
+            _FAULTS.removeFilter(bad_requests)
 
     async def drain(self) -> None:
         """Stop accepting; running downloads finish inside the grace period."""
@@ -239,6 +246,7 @@ class HttpPort:
                     wanted=wanted,
                     back=back,
                     counts=self.counts,
+                    logger=_FAULTS,
                     keepalive_timeout=self.settings.limits.idle_timeout_s,
                 ),
                 sock,

@@ -75,6 +75,8 @@ class Plane(Sending):
         self._media, self._hand_over, self._accel = media, hand_over, accel
         self._known_fields: dict[bytes, RequestFields] = {}
         self._ready = ReadyAnswers()
+        self._asked = b""
+        """What begins with the present request."""
 
     def take(self, sock: socket.socket, peer: str, data: bytes = b"") -> None:
         """Own a connection from now on; it was counted as open already. ``data`` was read from it."""
@@ -95,6 +97,7 @@ class Plane(Sending):
         self._tick()
         connection = self._add(sock, peer)
         connection.counted = False
+        self._asked = b""
         self._turn_away(connection, 503)
 
     def run(self) -> None:
@@ -232,16 +235,18 @@ class Plane(Sending):
             return
         connection.unread = len(data) == RECV_MAX_BYTES or connection.half_closed
         if connection.rest:
-            data = connection.rest + data
+            data = self._asked = connection.rest + data
             connection.rest = b""
             self._request(connection, data, False)
         else:
+            self._asked = data
             self._request(connection, data, True)
 
     def _resume(self, connection: Connection) -> None:
         """Go on after an answer, or with what came with a connection."""
         if b"\r\n\r\n" in connection.rest:
             data, connection.rest = connection.rest, b""
+            self._asked = data
             self._request(connection, data, True)
         else:
             self._read(connection)
@@ -371,6 +376,8 @@ class Plane(Sending):
         fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
         if status == 503:
             fields.append(("Retry-After", str(RETRY_AFTER_S)))
+        is_head = (connection.rest or self._asked).lstrip(b"\r\n").startswith(b"HEAD ")
         connection.rest = b""
         connection.keep = False
-        self._send(connection, status, status_line(status) + self._date + field_lines(fields) + _CLOSE, (body,))
+        head = status_line(status) + self._date + field_lines(fields) + _CLOSE
+        self._send(connection, status, head, () if is_head else (body,))  # RFC 9110 §9.3.2
