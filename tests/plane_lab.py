@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge_server.bootstrap.http_port import HttpPort, HttpSettings
+from edge_server.bootstrap.http_port import HttpPort
+from edge_server.bootstrap.http_settings import HttpSettings
 from edge_server.catalog import EMPTY, CatalogView
 from edge_server.egress import FileRange, Resource
 from edge_server.plane.counts import Count

@@ -26,9 +26,10 @@ from domain.courseware import (
     Subtitle,
     encode_catalogue,
 )
-from edge_server.bootstrap.http_port import HttpPort, HttpSettings
+from edge_server.bootstrap.http_port import HttpPort
+from edge_server.bootstrap.http_settings import HttpSettings
 from edge_server.catalog import CatalogView
-from edge_server.egress import EgressContext, dash, files, first_of, hls
+from edge_server.egress import EgressContext, dash, files, first_of, hls, pages
 from edge_server.packager import Shelf
 from edge_server.plane.lookup import Media
 from edge_server.portal import PortalRequest, PortalState
@@ -183,7 +184,7 @@ async def serving(lab: Lab, *more: web.RouteDef) -> AsyncIterator[int]:
 
     routes = [
         *more,
-        *files.routes(ctx),
+        *pages.routes(ctx),
     ]
     port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT,), state, SystemClock(), HttpSettings(grace_s=1.0))
     ready = asyncio.Event()

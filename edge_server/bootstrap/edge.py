@@ -19,7 +19,7 @@ from edge_server.bootstrap.pacing import check_pacing, make_multicast, make_paci
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.config import EdgeConfig
-from edge_server.egress import EgressContext, files
+from edge_server.egress import EgressContext, pages
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.egress.whep import WhepOnDemand
 from edge_server.packager import Shelf
@@ -213,7 +213,7 @@ class Edge:
             host=config.host,
             port=config.http_port,
             media=make_media(ctx, admission),
-            routes=[*files.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
+            routes=[*pages.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
             state=partial(self._portal_state, logins, rtsp, admission),
             clock=self.clock,

@@ -11,21 +11,20 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from edge_server.egress import SERVER_BANNER, not_found
+from edge_server.bootstrap.http_settings import HttpSettings, Tls
+from edge_server.egress import NO_LESSON, SERVER_BANNER
 from edge_server.plane.bad_requests import BadRequests
 from edge_server.plane.counts import Count, Counts
 from edge_server.plane.front import Front
 from edge_server.plane.handover import GiveBack, HandedOver, Wanted
 from edge_server.plane.journal import Journal
-from edge_server.plane.limits import Limits
 from edge_server.plane.listener import listen, room_for
-from edge_server.plane.lookup import Accel, Media
+from edge_server.plane.lookup import Media
 from edge_server.plane.pages import Pages
 from edge_server.plane.through_aiohttp import answer
 from edge_server.plane.workers import Command, Passed, Workers
@@ -40,26 +39,6 @@ BODY_TIMEOUT_S = 30.0
 GONE = PortalReply(404, "没有这个页面 / no such page\n".encode(), "text/plain; charset=utf-8")
 _FAULTS = logging.getLogger("edge_server.http")
 _FORM = "application/x-www-form-urlencoded"
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """Files in PEM."""
-
-    certificate: Path
-    key: Path
-
-
-@dataclass(frozen=True, slots=True)
-class HttpSettings:
-    """How the port is served."""
-
-    grace_s: float = 5.0
-    limits: Limits = field(default_factory=Limits)
-    access_log: Path | None = None
-    accel: Accel | None = None
-    tls: Tls | None = None
-    """Everything goes through aiohttp then, and through Python byte by byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +250,7 @@ class HttpPort:
                 self.media.seen(allowed.viewing, resource.length_bytes, now_s)
                 return await answer(request, resource)
             if allowed.path.startswith(self.media.prefixes):
-                raise not_found()
+                raise web.HTTPNotFound(text=NO_LESSON)
         return await self._portal(request)
 
     async def _portal(self, request: web.Request) -> web.Response:

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge_server.bootstrap.http_port import HttpSettings, Tls
 from edge_server.config import EdgeConfig
 from edge_server.plane.limits import Limits
 from edge_server.plane.lookup import Accel
 from edge_server.plane.workers import WORKERS_MAX_COUNT
 from runtime.settings import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files in PEM."""
+
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """How the port is served."""
+
+    grace_s: float = 5.0
+    limits: Limits = field(default_factory=Limits)
+    access_log: Path | None = None
+    accel: Accel | None = None
+    tls: Tls | None = None
+    """Everything goes through aiohttp then, and through Python byte by byte."""
 
 
 def check_http(config: EdgeConfig) -> None:

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from aiohttp import web
-
 from edge_server.catalog import CatalogView
 from edge_server.packager import Shelf
 from runtime.clock import Clock
-from wire.http_range import FIELDS
 
 SERVER_BANNER = "EdgeServer"
 IMMUTABLE = "public, max-age=31536000, immutable"
 REVALIDATE = "no-cache"
+NO_LESSON = "没有这个课件，可能已下架 / no such lesson; it may have been withdrawn\n"
+"""What a 404 says: unknown, withdrawn or not yet packaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +78,6 @@ def first_of(*finds: Find) -> Find:
 def etag_of(sha256: str, part: str = "") -> str:
     """Make a strong validator from the hash of the stored object and the part of it that is sent."""
     return f'"{sha256[:32]}{"-" if part else ""}{part}"'
-
-
-def not_found() -> web.HTTPNotFound:
-    """Say that a lesson is not here (unknown, withdrawn or not yet packaged)."""
-    return web.HTTPNotFound(text="没有这个课件，可能已下架 / no such lesson; it may have been withdrawn\n")
-
-
-def request_fields(request: web.Request) -> dict[str, str]:
-    """Gather what `evaluate` looks at; several lines of one field are one list (RFC 9110 §5.3)."""
-    return {name: ", ".join(request.headers.getall(name)) for name in FIELDS if name in request.headers}
 
 
 def moment(rfc3339: str) -> datetime:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import posixpath
 
-from aiohttp import web
-
 from domain.courseware import Asset, Courseware
 from edge_server.catalog import CatalogView
-from edge_server.egress import REVALIDATE, EgressContext, FileRange, Find, Resource, etag_of, moment, not_found
+from edge_server.egress import REVALIDATE, EgressContext, FileRange, Find, Resource, etag_of, moment
 from edge_server.store import StoredFile
 
 _LESSON_POLICY = (
@@ -49,18 +47,6 @@ def find(ctx: EgressContext) -> Find:
         return None
 
     return look
-
-
-def routes(ctx: EgressContext) -> list[web.RouteDef]:
-    """Offer what is no resource: the way to a page whose address was written without its last slash."""
-
-    async def lesson_without_slash(request: web.Request) -> web.StreamResponse:
-        item = ctx.view().item(request.match_info["item_id"])
-        if item is None or item.page is None:
-            raise not_found()
-        raise web.HTTPMovedPermanently(f"/lessons/{item.item_id}/")
-
-    return [web.get("/lessons/{item_id}", lesson_without_slash)]
 
 
 def _asset(view: CatalogView, item: Courseware | None, asset: Asset | None) -> Resource | None:

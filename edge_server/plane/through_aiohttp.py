@@ -10,8 +10,9 @@ from typing import BinaryIO
 
 from aiohttp import web
 
-from edge_server.egress import FileRange, Resource, not_found, request_fields
+from edge_server.egress import NO_LESSON, FileRange, Resource
 from edge_server.plane.answers import plan
+from wire.http_range import FIELDS
 
 STUCK_S = 60.0
 """A client that does not take one slice in that time is cut off."""
@@ -25,7 +26,7 @@ async def answer(request: web.Request, resource: Resource) -> web.StreamResponse
         web.HTTPNotFound: a file is gone, or shorter than promised.
         OSError: a file cannot be read to its end; the connection is cut, since the length was promised.
     """
-    made = plan(request.method, resource, request_fields(request))
+    made = plan(request.method, resource, _fields(request))
     with ExitStack() as opened:
         files = {each.file: _open(each, opened) for each in _ranges(resource)}
         response = web.StreamResponse(status=made.status)
@@ -43,6 +44,11 @@ async def answer(request: web.Request, resource: Resource) -> web.StreamResponse
         return response
 
 
+def _fields(request: web.Request) -> dict[str, str]:
+    """Gather what `plan` looks at; several lines of one field are one list (RFC 9110 §5.3)."""
+    return {name: ", ".join(request.headers.getall(name)) for name in FIELDS if name in request.headers}
+
+
 def _ranges(resource: Resource) -> Iterator[FileRange]:
     return (part for part in resource.parts if isinstance(part, FileRange))
 
@@ -52,9 +58,9 @@ def _open(part: FileRange, opened: ExitStack) -> BinaryIO:
         file = opened.enter_context(part.file.open("rb"))
         size_bytes = file.seek(0, 2)
     except OSError as error:
-        raise not_found() from error
+        raise web.HTTPNotFound(text=NO_LESSON) from error
     if size_bytes < part.offset_bytes + part.length_bytes:
-        raise not_found()
+        raise web.HTTPNotFound(text=NO_LESSON)
     return file
 
 

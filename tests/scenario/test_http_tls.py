@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_server.bootstrap.http_port import HttpSettings, Tls
+from edge_server.bootstrap.http_settings import HttpSettings, Tls
 from tests.plane_lab import Shop, get, open_port
 from tests.web_lab import ask_on, read_reply
 
