@@ -76,6 +76,14 @@ def test_page_medium_page_medium_over_processes(served: Served) -> None:
     assert len(ranges) == 24 and all(line.startswith("127.0.0.1 - - [") for line in ranges)
 
 
+def test_a_worker_holds_no_more_than_it_serves(served: Served) -> None:
+    """There is one for each core, on boards with little memory."""
+    heavy = ("/aiohttp/", "/cryptography/", "libavcodec")
+    held = [Path(f"/proc/{pid}/maps").read_text() for pid in children(served.pid)]
+    assert len(held) == WORKERS and not [name for maps in held for name in heavy if name in maps]
+    assert "/aiohttp/" in Path(f"/proc/{served.pid}/maps").read_text()
+
+
 def test_a_worker_that_is_killed_is_started_again(served: Served) -> None:
     workers = children(served.pid)
     assert len(workers) == WORKERS
