@@ -43,15 +43,14 @@ MOMENTS: dict[str, tuple[str, int]] = {
     "object": (r"^rename .*/staging/.*\.part .*/objects/", 12),
     "journal": (r"^remove .*/staging/.*\.units$", 12),
     "held listing": (r"^rename .*/trust/channels/.*\.listing\.json$", 4),
-    "packaging begins": (r"^mkdir .*/\.v1\.part$", 8),
-    "packaged": (r"^rename .*/\.v1\.part .*/v1$", 5),
+    "packaging begins": (r"^Popen .*packager", 2),
     "listing": (r"^rename .*/snapshots/", 4),
     "pointer": (r"^rename .* \S*/current$", 5),
     "collecting objects": (r"^remove .*/objects/", 8),
     "collecting recipes": (r"^remove .*/recipes/", 8),
     "collecting listings": (r"^remove .*/snapshots/", 2),
-    "collecting derived files": (r"^remove media\.m4s$", 2),
-    "collecting folders": (r"^rmdir (/|v1)", 3),
+    "collecting derived files": (r"^remove media\.ts$", 2),
+    "collecting folders": (r"^rmdir (/|v[0-9])", 3),
 }
 """By name: a step as ``tests.drill.forked_life`` spells it, and how many a life has; death comes before one of them."""
 

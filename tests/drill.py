@@ -320,8 +320,11 @@ def forked_life(
 
     def hook(event: str, words: tuple[Any, ...]) -> None:
         nonlocal left, filling
-        if event in _STEPS:
-            step = f"{event[3:]} {' '.join(str(word) for word in words if isinstance(word, str | os.PathLike))}"
+        if event in _STEPS or event == "subprocess.Popen":
+            named = words[1] if event == "subprocess.Popen" else words
+            step = (
+                f"{event.split('.')[1]} {' '.join(str(word) for word in named if isinstance(word, str | os.PathLike))}"
+            )
             if told >= 0:
                 os.write(told, step.encode() + b"\n")
             if fill_at and filling is not None and filling.search(step):

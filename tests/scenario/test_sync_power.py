@@ -110,8 +110,7 @@ STEPS = {
     "new object": (r"^mkdir .*/recipes/", 1),
     "object": (r"^rename .*/objects/", 1),
     "held listing": (r"^rename .*\.listing\.json$", 1),
-    "packaging": (r"^mkdir .*/\.v1\.part$", 500_000),
-    "packaged": (r"^rename .*/v1$", 1),
+    "packaging": (r"^Popen .*packager", 500_000),
     "activation": (r"^rename .*/snapshots/", 1),
 }
 """By name: before which step the disk fills up, and how many missing bytes are told at least."""
