@@ -71,7 +71,10 @@ async def read_request(request: web.Request) -> PortalRequest:
         # Old boxes often send no type or a wrong one; the body of a POST to a portal page is always a form.
         if request.content_type in (_FORM, "application/octet-stream", "text/plain"):
             text = body.decode("utf-8", "replace")
-            form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX))
+            try:
+                form = dict(parse_qsl(text, keep_blank_values=True, max_num_fields=FORM_FIELDS_MAX))
+            except ValueError as error:
+                raise web.HTTPBadRequest(text="表单项太多 / too many fields in the form\n") from error
     local = request.transport.get_extra_info("sockname") if request.transport else None
     host = request.headers.get("Host") or (f"{local[0]}:{local[1]}" if local else "127.0.0.1")
     return PortalRequest(

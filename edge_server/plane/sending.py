@@ -131,6 +131,8 @@ class Sending:
         self._begin(connection, status, head[sent:], (piece,))
         connection.offset += count
         connection.body_bytes = count + made_bytes
+        if count or sent < len(head):
+            self._put(connection)  # less than all is no proof that the client takes no more: a signal cuts it short
         return True
 
     def _begin(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:
@@ -173,7 +175,7 @@ class Sending:
                 self._left_bytes -= count
                 if count < len(data):
                     connection.data = memoryview(data)[count:]
-                    return
+                    continue  # until it says that it takes no more: a signal cuts a call short, and no event follows
                 connection.data = b""
             if opened is not None:
                 if self._left_bytes <= 0:
@@ -207,8 +209,9 @@ class Sending:
                 offset += count
                 if offset < stop:
                     connection.offset = offset
-                    if count == length:
-                        self._put(connection)
+                    if count < length:
+                        continue
+                    self._put(connection)
                     return
                 opened.release()
                 connection.file = None
