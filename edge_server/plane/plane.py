@@ -5,7 +5,6 @@ from __future__ import annotations
 import select
 import socket
 from asyncio import AbstractEventLoop
-from collections import deque
 from collections.abc import Callable
 
 import structlog
@@ -108,7 +107,6 @@ class Plane(Sending):
         self._tick()
         self.lookup.new_turn()
         self._left_bytes = TURN_MAX_BYTES
-        queued, self._queue = self._queue, deque()
         connections = self._connections
         for fd, event in self._set.poll(0, EVENTS_MAX_COUNT):
             connection = connections.get(fd)
@@ -118,7 +116,11 @@ class Plane(Sending):
                 except Exception:  # a fault of this program costs one connection, not the other events of the turn
                     log.exception("a connection ended by a fault", peer=connection.peer)
                     self._close(connection)
-        for connection in queued:
+        queue = self._queue
+        for _ in range(len(queue)):  # those that are put back have their next turn behind all others
+            if self._left_bytes <= 0:
+                break
+            connection = queue.popleft()
             connection.queued = False
             try:
                 if connection.state == SENDING:
@@ -149,12 +151,13 @@ class Plane(Sending):
                 connection.unread = True
             if event & _BROKEN:
                 self._gone(connection)
-            elif state == SENDING and event & _OUT and not connection.queued:
-                self._push(connection)
+            elif state == SENDING and event & _OUT:
+                self._put(connection)
 
     def sweep(self) -> None:
         """End connections that are silent for too long; call it about once a second."""
         self._tick()
+        self._nudge()
         now_s, limits = self._now_s, self.limits
         for connection in list(self._connections.values()):
             silent_s = now_s - connection.since_s
@@ -199,6 +202,8 @@ class Plane(Sending):
     def begin_drain(self) -> None:
         """Take no new request: what is being sent is finished, every other connection ends."""
         self.draining = True
+        self._tick()
+        self._nudge()
         for connection in list(self._connections.values()):
             connection.keep = False
             if connection.state == ASKING:

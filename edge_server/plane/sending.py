@@ -131,8 +131,6 @@ class Sending:
         self._begin(connection, status, head[sent:], (piece,))
         connection.offset += count
         connection.body_bytes = count + made_bytes
-        if count or sent < len(head):
-            self._put(connection)  # less than all is no proof that the client takes no more: a signal cuts it short
         return True
 
     def _begin(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:
@@ -175,7 +173,7 @@ class Sending:
                 self._left_bytes -= count
                 if count < len(data):
                     connection.data = memoryview(data)[count:]
-                    continue  # until it says that it takes no more: a signal cuts a call short, and no event follows
+                    return
                 connection.data = b""
             if opened is not None:
                 if self._left_bytes <= 0:
@@ -209,9 +207,8 @@ class Sending:
                 offset += count
                 if offset < stop:
                     connection.offset = offset
-                    if count < length:
-                        continue
-                    self._put(connection)
+                    if count == length:
+                        self._put(connection)
                     return
                 opened.release()
                 connection.file = None
@@ -311,6 +308,18 @@ class Sending:
         connection.sock.close()
         if connection.counted:
             self._row[_OPEN] -= 1
+
+    def _nudge(self) -> None:
+        """Let every answer that stands still try again.
+
+        Sending less than all says that the client takes no more, and an event follows when it does; but a signal cuts
+        a call short as well, and then none follows. To ask at once each time would cost a call for each event.
+        """
+        for connection in self._connections.values():
+            if connection.state == SENDING and connection.since_s < self._now_s:
+                self._put(connection)
+        if self._queue:
+            self._wake()
 
     def _put(self, connection: Connection) -> None:
         if not connection.queued:
