@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections import deque
 from datetime import UTC
@@ -24,7 +25,7 @@ _MORE = socket.MSG_MORE
 _REQUESTS, _BODY_BYTES, _OPEN = int(Count.REQUESTS), int(Count.BODY_BYTES), int(Count.OPEN)
 
 
-class Sending:
+class Sending(ABC):
     """The connections of one epoll set. All of it runs in the event loop's thread."""
 
     def __init__(
@@ -65,9 +66,9 @@ class Sending:
             for each in self._connections.values()
         )
 
+    @abstractmethod
     def run(self) -> None:
         """Work for one turn of the event loop."""
-        raise NotImplementedError
 
     def _add(self, sock: socket.socket, peer: str) -> Connection:
         connection = Connection(sock, peer, self._now_s)

@@ -96,7 +96,7 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def nobody_left(service: WhepService) -> None:
     async with asyncio.timeout(10):
-        while len(service) or len(service.viewings):  # noqa: ASYNC110
+        while len(service) or len(service.viewings):  # noqa: ASYNC110 - what is waited for tells nobody
             await asyncio.sleep(0.01)
 
 
@@ -256,7 +256,7 @@ async def test_the_drain_tells_every_viewer(made: Lab) -> None:
             await viewer.frames(3)
         assert len(service) == 0
         async with asyncio.timeout(5):
-            while viewer.pc.connectionState != "closed":  # noqa: ASYNC110
+            while viewer.pc.connectionState != "closed":  # noqa: ASYNC110 - what is waited for tells nobody
                 await asyncio.sleep(0.01)
 
 
