@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.served import Served, published, run, serve
+from tests.served import BIN, Served, published, run, serve
 from tests.web_lab import ask_on
 
 pytestmark = pytest.mark.timeout(60)
@@ -124,7 +124,7 @@ def test_a_drain_finishes_what_workers_are_sending(made: tuple[Path, str, str], 
 
 
 def test_two_servers_do_not_share_a_port_by_accident(served: Served) -> None:
-    command = ["edge-server", "serve", "--dir", str(served.edge), "--json", "--rtsp-port", "0"]
+    command = [str(BIN / "edge-server"), "serve", "--dir", str(served.edge), "--json", "--rtsp-port", "0"]
     command += ["--http-port", str(served.http_port)]
     more = {**os.environ, "EDGE_SERVER_WORKERS": "2"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=more)
