@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rtp_load.run import run
 from benchmarks.serve.programs import HOST, cpu_s, memory_bytes
-from benchmarks.serve_rtp_load import run
 
 
 def main() -> None:
