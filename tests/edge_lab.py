@@ -68,14 +68,25 @@ def noisy_lesson(path: Path, *, seconds: int, kbps: int = 3000) -> Path:
     return path
 
 
-def publish(root: Path, lessons: Sequence[Path], *, fine: tuple[int, ...] = (0,)) -> dict[Path, str]:
+def publish(
+    root: Path, lessons: Sequence[Path], *, fine: tuple[int, ...] = (0,), timeout_s: float = 60
+) -> dict[Path, str]:
     """Make a platform and an edge that has synced the lessons; item ids of those that were taken."""
     central, edge = str(root / "central"), str(root / "edge")
     run("central-platform", "init", central, "--json")
     words = ("--column", "测试专栏", "--class", "education", "--dir", central, "--json")
     items = {}
     for number, lesson in enumerate(lessons):
-        told = run("central-platform", "publish", str(lesson), "--title", f"第{number}课", *words, fine=fine)
+        told = run(
+            "central-platform",
+            "publish",
+            str(lesson),
+            "--title",
+            f"第{number}课",
+            *words,
+            fine=fine,
+            timeout_s=timeout_s,
+        )
         if told and "item_id" in told[-1]:
             items[lesson] = str(told[-1]["item_id"])
     trust = str(root / "central" / "published" / "metadata" / "1.root.json")

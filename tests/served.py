@@ -23,10 +23,9 @@ FRAMES = 130
 """5.2 s at 25 a second: long enough for three 2 s GOPs, short enough for real time."""
 
 
-def run(*command: str, given: str = "", fine: tuple[int, ...] = (0,)) -> list[dict[str, object]]:
-    done = subprocess.run(
-        [str(BIN / command[0]), *command[1:]], input=given, capture_output=True, text=True, timeout=60, check=False
-    )
+def run(*command: str, given: str = "", fine: tuple[int, ...] = (0,), timeout_s: float = 60) -> list[dict[str, object]]:
+    program = [str(BIN / command[0]), *command[1:]]
+    done = subprocess.run(program, input=given, capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode in fine, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 

@@ -6,9 +6,11 @@ on the folder of derived files, so that one which outlives its parent and one of
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -81,18 +83,34 @@ class Apart:
             process.stdin.flush()
             limit_s = LIMIT_S + mp4.stat().st_size / LIMIT_BYTES_PER_S
             if not select.select([process.stdout], [], [], limit_s)[0]:
-                process.kill()
+                self._end()
                 raise PackagingFailed(f"object {sha256[:12]}…: packaging did not end in {limit_s:.0f} s")
             line = process.stdout.readline()
         except BrokenPipeError:
             pass
         if not line:
-            raise PackagingFailed(f"object {sha256[:12]}…: the packaging process ended; is there enough memory?")
+            raise PackagingFailed(f"object {sha256[:12]}…: {_why(self._end())}")
         done = msgspec.json.decode(line, type=_Done)
         if done.errno is not None:
             raise OSError(done.errno, done.strerror)
         if done.refusal is not None:
             raise PackagingFailed(done.refusal)
+
+    def _end(self) -> int:
+        """End the process, and return its code; the next rendition gets one of its own."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.kill()
+        with contextlib.suppress(OSError):  # it ended before it read everything
+            process.communicate()
+        return process.wait()
+
+
+def _why(code: int) -> str:
+    ended = f"the packaging process ended ({code})"
+    if code == -signal.SIGBUS:  # a mapped page without a file behind it
+        return f"{ended}: the file was cut, or the disk failed, while it was read; run `edge-server store verify`"
+    return f"{ended}; is there enough memory?"
 
 
 def work(jobs: BinaryIO, answers: BinaryIO, pack: Callable[[Path, str, Path], object] = package) -> None:

@@ -88,6 +88,11 @@ class Shelf:
             load(stored.file, stored.sha256, self._root)
             made = False
         except NotPackaged:
+            if (found := stored.file.stat().st_size) != stored.length_bytes:
+                wrong = f"{found} of {stored.length_bytes} bytes are on the disk"
+                raise PackagingFailed(
+                    f"object {stored.sha256[:12]}…: {wrong}; run `edge-server store verify`"
+                ) from None
             with space_errors(self._root, int(stored.length_bytes * DERIVED_BYTES_PER_BYTE)):
                 pack(stored.file, stored.sha256, self._root)
             made = True
