@@ -35,6 +35,9 @@ class EdgeConfig:
     workers: int = setting(1, "Processes that serve HTTP media, about one a core; 1: the main process does.")
     access_log: str = setting("", "File that gets one line for each HTTP media answer; empty: none.")
     accel_prefix: str = setting("", "Internal URL path of an nginx in front that sends stored files (deploy/).")
+    metrics_from: str = setting(
+        "127.0.0.0/8, ::1", "Addresses and networks that may read /metrics, comma-separated; empty: nobody."
+    )
     tls_cert: str = setting("", "File of the certificate in PEM, with `tls_key`: HTTPS instead of HTTP; costs CPU.")
     tls_key: str = setting("", "File of its key.")
     rtsp_port: int = setting(8554, "TCP port of RTSP; 0 takes a free one.")

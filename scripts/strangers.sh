@@ -12,6 +12,7 @@ missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
+command -v promtool >/dev/null || missing+=(promtool)
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "Not installed here, so some tests will skip: ${missing[*]}" >&2
@@ -19,4 +20,11 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
 fi
 echo "Installing from Debian: ${missing[*]}"
 apt-get update -qq
-DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+wanted=("${missing[@]/promtool/}")
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ${wanted[@]} >/dev/null
+if ! command -v promtool >/dev/null; then # out of its package, which would start a server on port 9090
+  unpacked=$(mktemp -d)
+  trap 'rm -rf "$unpacked"' EXIT
+  (cd "$unpacked" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb .)
+  install -m 0755 "$unpacked/usr/bin/promtool" /usr/local/bin/promtool
+fi

@@ -11,10 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from aiohttp import web
+
 from edge_server.bootstrap.http_port import HttpPort
 from edge_server.bootstrap.http_settings import HttpSettings
 from edge_server.catalog import EMPTY, CatalogView
 from edge_server.egress import FileRange, Resource
+from edge_server.metrics.doors import alive
 from edge_server.plane.counts import Count
 from edge_server.plane.limits import Limits
 from edge_server.plane.lookup import Media
@@ -75,7 +78,8 @@ async def open_port(
 
     media = Media(find=shop.resources.get, view=lambda: shop.view, prefixes=("/media/",))
     made = replace(settings or HttpSettings(grace_s=1.0), limits=limits)
-    port = HttpPort("127.0.0.1", 0, media, (), (DIALECT,), state, clock or SystemClock(), made)
+    routes = [web.get("/healthz", alive)]
+    port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT,), state, clock or SystemClock(), made)
     if pages is not None:
         port.pages = pages(asyncio.get_running_loop())
     ready = asyncio.Event()

@@ -30,6 +30,7 @@ from edge_server.bootstrap.http_port import HttpPort
 from edge_server.bootstrap.http_settings import HttpSettings
 from edge_server.catalog import CatalogView
 from edge_server.egress import EgressContext, dash, files, first_of, hls, pages
+from edge_server.metrics.doors import alive
 from edge_server.packager import Shelf
 from edge_server.plane.lookup import Media
 from edge_server.portal import PortalRequest, PortalState
@@ -184,6 +185,7 @@ async def serving(lab: Lab, *more: web.RouteDef) -> AsyncIterator[int]:
 
     routes = [
         *more,
+        web.get("/healthz", alive),
         *pages.routes(ctx),
     ]
     port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT,), state, SystemClock(), HttpSettings(grace_s=1.0))

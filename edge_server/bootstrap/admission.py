@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import mmap
 import secrets
+from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_server.config import EdgeConfig
@@ -30,6 +31,7 @@ class Admission:
     watching: Watching
     max_count: int
     clock: Clock
+    counters: Counter[str] = field(default_factory=Counter)
 
     def door(self, path: str) -> Allowed | Refused:
         """Look at the path of a request."""
@@ -41,6 +43,7 @@ class Admission:
             return ""
         now_s = self.clock.monotonic()
         if self.watching.count(now_s) >= self.max_count:
+            self.counters["refused 503"] += 1
             return None
         return self.tickets.prefix(item_id, secrets.randbits(63) + 1, now_s)
 

@@ -15,6 +15,7 @@ from edge_server.bootstrap.http_settings import check_http, make_http_settings
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.bootstrap.media import make_media
+from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
 from edge_server.bootstrap.pacing import check_pacing, make_multicast, make_pacing
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
@@ -56,7 +57,7 @@ __all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_setting
 
 
 def check_settings(config: EdgeConfig) -> None:
-    """Try every setting of the line, the LAN, of admission and pacing; touches no file.
+    """Try every setting of the line, the LAN, of admission, pacing and monitoring; touches no file.
 
     Raises:
         runtime.settings.ConfigError: one of them makes no sense.
@@ -67,6 +68,7 @@ def check_settings(config: EdgeConfig) -> None:
     check_http(config)
     check_admission(config)
     check_pacing(config)
+    check_monitoring(config)
 
 
 @dataclass(slots=True)
@@ -208,12 +210,13 @@ class Edge:
         whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers)
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
         shared = self.lan.relay
+        monitoring = make_monitoring(config, self.root, ctx, rows=counts, admission=admission, rtsp=rtsp, whep=whep)
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
         http = HttpPort(
             host=config.host,
             port=config.http_port,
             media=make_media(ctx, admission),
-            routes=[*pages.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
+            routes=[*monitoring, *pages.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
             state=partial(self._portal_state, logins, rtsp, admission),
             clock=self.clock,

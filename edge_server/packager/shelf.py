@@ -34,6 +34,8 @@ class Shelf:
         self._loaded: OrderedDict[str, tuple[_Mark, Packaged]] = OrderedDict()
         self._loaded_bytes = 0
         self._sound: set[str] = set()
+        self.waiting = 0
+        """Renditions of a coming snapshot that are not ready yet; another process's are not known here."""
 
     def packaged(self, stored: StoredFile) -> Packaged:
         """Return the rendition ready to play; one ``stat`` once it was loaded.
@@ -73,13 +75,18 @@ class Shelf:
             elif rendition.path not in absent:
                 raise PackagingFailed(f"release {view.seq} lists {rendition.path} without holding it: publish again")
         total, done, made = sum(stored.length_bytes for stored in wanted) or 1, 0, 0
-        with self._workshop() as pack:
-            for stored in wanted:
-                known = active or stored.sha256 in self._sound
-                if not (known and is_packaged(stored.sha256, self._root)):
-                    made += self._make(stored, pack)
-                done += stored.length_bytes
-                on_progress(done / total)
+        self.waiting = len(wanted)
+        try:
+            with self._workshop() as pack:
+                for stored in wanted:
+                    known = active or stored.sha256 in self._sound
+                    if not (known and is_packaged(stored.sha256, self._root)):
+                        made += self._make(stored, pack)
+                    done += stored.length_bytes
+                    self.waiting -= 1
+                    on_progress(done / total)
+        finally:
+            self.waiting = 0
         return made
 
     def _make(self, stored: StoredFile, pack: Package) -> bool:

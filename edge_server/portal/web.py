@@ -47,8 +47,6 @@ class WebDialect:
             return PortalReply(405, b"", headers=(("Allow", "GET, HEAD"),))
         if request.path == CATALOGUE_PATH:
             return _catalogue(request, state.view, PLAY_PREFIX if state.ticketed else "")
-        if request.path == "/healthz":
-            return PortalReply(200, msgspec.json.encode({"ok": True, "seq": state.view.seq}), _JSON, _NEVER_KEPT)
         if request.path == "/":
             return self._home(state.view)
         if request.path.startswith("/watch/"):

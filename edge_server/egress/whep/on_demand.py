@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -30,6 +31,15 @@ class WhepOnDemand:
         self._group: asyncio.TaskGroup | None = None
         self._service: WhepService | None = None
         self._loading = asyncio.Lock()
+
+    def __len__(self) -> int:
+        """Count the viewers, connected or connecting."""
+        return len(self._service) if self._service is not None else 0
+
+    @property
+    def counters(self) -> Counter[str]:
+        """As `WhepService.counters`; empty before the first offer."""
+        return self._service.counters if self._service is not None else Counter()
 
     def routes(self) -> list[web.RouteDef]:
         """Offer the routes of this egress."""

@@ -88,6 +88,7 @@ class WhepService:
         try:
             return await self._admit(request)
         except Refused as refused:
+            self.counters[f"refused {refused.status}"] += 1
             headers = {"Retry-After": "10"} if refused.status == 503 else {}
             return words(refused.status, refused.words, headers)
 

@@ -1,0 +1,1 @@
+"""What an edge tells those who watch over it: is it alive, is it ready, and numbers (docs/monitoring.md)."""
