@@ -67,29 +67,33 @@ class Datagrams:
         self._send = sock.send
         self._width, self._counters = width_bytes, counters
         self.way = best_way() if way is None else way
+        self._at_once_bytes = 0
+        """Runs of our width up to this size are one send."""
         if self.way is Way.SEGMENTS:
             try:
                 sock.setsockopt(SOL_UDP, UDP_SEGMENT, width_bytes)
+                self._at_once_bytes = width_bytes * A_SEND_MAX_COUNT
             except OSError:
                 self._fall_back()
 
     def send(self, run: memoryview, width_bytes: int) -> None:
         """Send packets of this width that lie one behind the other; the last may be shorter."""
         size = len(run)
-        if size <= width_bytes:
+        if size <= self._at_once_bytes and width_bytes == self._width:
+            try:
+                self._send(run)
+            except OSError as error:
+                if size > width_bytes and error.errno in (errno.EIO, errno.EINVAL, errno.EMSGSIZE):
+                    self._fall_back()  # the way out has no GSO
+                    self.send(run, width_bytes)
+                else:
+                    self._count(error, -(-size // width_bytes))
+        elif size <= width_bytes:
             self._one(run)
         elif self.way is Way.SEGMENTS and width_bytes == self._width:
-            most = width_bytes * A_SEND_MAX_COUNT
+            most = self._at_once_bytes
             for at in range(0, size, most):
-                piece = run[at : at + most] if size > most else run
-                try:
-                    self._send(piece)
-                except OSError as error:
-                    if error.errno in (errno.EIO, errno.EINVAL, errno.EMSGSIZE):  # the way out has no GSO
-                        self._fall_back()
-                        self.send(run[at:], width_bytes)
-                        return
-                    self._count(error, -(-len(piece) // width_bytes))
+                self.send(run[at : at + most], width_bytes)
         elif self.way is Way.MANY:
             self._many(run, width_bytes)
         else:
@@ -128,6 +132,7 @@ class Datagrams:
     def _fall_back(self) -> None:
         self._counters["sockets without segmentation"] += 1
         self.way = Way.EACH if _sendmmsg() is None else Way.MANY
+        self._at_once_bytes = 0
         try:
             self.socket.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
         except OSError:

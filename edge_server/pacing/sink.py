@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from abc import ABC, abstractmethod
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,7 +14,7 @@ import numpy as np
 from edge_server.pacing.chunks import Source
 from edge_server.pacing.datagrams import Datagrams, Way
 from edge_server.pacing.framing import RAW, Frame, frame
-from edge_server.pacing.stream import Stream
+from edge_server.pacing.stream import SLIP_S, Stream
 from edge_server.pacing.timeline import PAYLOAD_MAX_BYTES
 from wire.rtp import RtpError, parse_rtcp
 from wire.rtsp import write_interleaved
@@ -39,11 +40,11 @@ class Sink(ABC):
         self.stream = stream
         self._source, self._kind, self._head = source, kind, kind.head_bytes
         self._preamble, self._ended = preamble, ended
-        self._chunk: memoryview | None = None
-        self._chunk_is: tuple[int, Frame] | None = None
-        self._run = memoryview(b"")
-        self._own_is: tuple[int, int] | None = None
-        self._own_first = 0
+        self._ready = memoryview(b"")
+        """Ready packets: those of the block from ``_first`` on."""
+        self._ready_is: tuple[int, int] | None = None
+        """Of which play and block they are; None when nothing is at hand."""
+        self._first = self._width = 0
 
     def pump(self, now: float, unix_s: float) -> None:
         """Send what is due (``pacing.pacer.Flow``).
@@ -51,6 +52,24 @@ class Sink(ABC):
         Raises:
             OSError: the file cannot be read any more.
         """
+        stream = self.stream
+        if now >= stream.plain_until:
+            self._step(now, unix_s)
+            return
+        # Nearly every turn is of this kind; what it does is most of what a stream costs beside the kernel's share.
+        due, index, at = stream.due_s, stream.index, now - stream.media_zero
+        late = at - due[index]
+        if late < 0:
+            return
+        stop = bisect_right(due, at, index)
+        if late > SLIP_S or stop == len(due):
+            self._step(now, unix_s)
+            return
+        width, first = self._width, self._first
+        stream.index += self.send(self._ready[(index - first) * width : (stop - first) * width], width, stop - index)
+
+    def _step(self, now: float, unix_s: float) -> None:
+        """Do whatever is to be done, and make the next packets ready."""
         stream = self.stream
         if now >= stream.report_at:
             report = stream.report(now, unix_s)
@@ -65,48 +84,40 @@ class Sink(ABC):
                 extra = frame(memoryview(packets), len(packets), kind, sequence=sequence, stamps=stamps, ssrc=ssrc)
                 self.send_extra(extra)
         while count := stream.due(now):
-            width = self._head + stream.packets.strides[stream.block]
-            run = self._own(count, width) if stream.own else self._shared(count, width)
-            if run is None:  # still being read; the packets wait for the next turn
+            if not self._prepare():  # still being read; the packets wait for the next turn
                 return
-            taken = self.send(run, width)
+            width, at = self._width, stream.index - self._first
+            taken = self.send(self._ready[at * width : (at + count) * width], width, count)
             if taken:
                 stream.advance(taken)
             if taken != count:
                 return
         if stream.ended(now):
             self._ended()
+        elif self._ready_is == (stream.plays, stream.block):
+            stream.settle()
 
-    def _shared(self, count: int, width: int) -> memoryview | None:
-        stream = self.stream
-        chunk = self._get(stream.block, self._kind)
-        return None if chunk is None else chunk[stream.index * width : (stream.index + count) * width]
-
-    def _own(self, count: int, width: int) -> memoryview | None:
-        """Return packets of this viewer's own; framed for the rest of the block at once, as that costs least."""
-        stream = self.stream
-        made = (stream.plays, stream.block)
-        if self._own_is != made:
-            begin, end = stream.offset_bytes, stream.packets.starts[stream.block + 1]
-            whole = self._source.packets
-            block = whole.block_at(begin)  # a block of our own lies within one of all: it has only more cuts
-            chunk = self._get(block, RAW)
-            if chunk is None:
-                return None
-            payload = chunk[begin - whole.starts[block] : end - whole.starts[block]]
-            stamps = stream.stamps(stream.left) if self._kind.rtp else None
-            stride, kind = stream.packets.strides[stream.block], self._kind
-            self._run = frame(payload, stride, kind, sequence=stream.sequence, stamps=stamps, ssrc=stream.ssrc)
-            self._own_is, self._own_first = made, stream.index
-            self._chunk = None
-        at = stream.index - self._own_first
-        return self._run[at * width : (at + count) * width]
-
-    def _get(self, block: int, kind: Frame) -> memoryview | None:
-        if self._chunk is None or self._chunk_is != (block, kind):
-            self._chunk = self._source.chunk(block, kind)
-            self._chunk_is = (block, kind)
-        return self._chunk
+    def _prepare(self) -> bool:
+        """Have the packets of the block at hand; those of one viewer alone are framed for the rest of it at once."""
+        stream, kind, whole = self.stream, self._kind, self._source.packets
+        wanted = (stream.plays, stream.block)
+        if self._ready_is == wanted:
+            return True
+        begin = stream.offset_bytes
+        # A block of our own lies within one of all: it has only more cuts.
+        block = whole.block_at(begin) if stream.own else stream.block
+        chunk = self._source.chunk(block, RAW if stream.own else kind)
+        if chunk is None:
+            return False
+        stride = stream.packets.strides[stream.block]
+        self._ready, self._first, self._width = chunk, 0, self._head + stride
+        if stream.own:
+            payload = chunk[begin - whole.starts[block] : stream.packets.starts[stream.block + 1] - whole.starts[block]]
+            stamps = stream.stamps(stream.left) if kind.rtp else None
+            self._ready = frame(payload, stride, kind, sequence=stream.sequence, stamps=stamps, ssrc=stream.ssrc)
+            self._first = stream.index
+        self._ready_is = wanted
+        return True
 
     def goodbye(self, now: float, unix_s: float) -> None:
         """Tell an RTP receiver that it is over."""
@@ -115,8 +126,8 @@ class Sink(ABC):
             self.send_control(packet)
 
     @abstractmethod
-    def send(self, run: memoryview, width_bytes: int) -> int:
-        """Send consecutive packets of this width, the last may be shorter; return how many were taken."""
+    def send(self, run: memoryview, width_bytes: int, count: int) -> int:
+        """Send ``count`` packets of this width, the last may be shorter; return how many were taken."""
 
     @abstractmethod
     def send_extra(self, packet: memoryview) -> None:
@@ -140,7 +151,7 @@ class Sink(ABC):
 
     def close(self) -> None:
         """Give the file (lease) and the sockets back."""
-        self._chunk = None
+        self._ready, self._ready_is = memoryview(b""), None
         self._source.close()
 
 
@@ -165,10 +176,10 @@ class UdpSink(Sink):
         self._data, self._control, self._counters = data, control, counters
         self._out = Datagrams(data, self._head + PAYLOAD_MAX_BYTES, counters, way)
 
-    def send(self, run: memoryview, width_bytes: int) -> int:
+    def send(self, run: memoryview, width_bytes: int, count: int) -> int:
         """See Sink. All are taken: what the kernel does not take at once is lost."""
         self._out.send(run, width_bytes)
-        return -(-len(run) // width_bytes)
+        return count
 
     def send_extra(self, packet: memoryview) -> None:
         """See Sink."""
@@ -258,7 +269,7 @@ class TcpSink(Sink):
         """See Sink."""
         return self._full_since is not None and now - self._full_since >= TCP_STUCK_S
 
-    def send(self, run: memoryview, width_bytes: int) -> int:
+    def send(self, run: memoryview, width_bytes: int, count: int) -> int:
         """See Sink. Of a frame that went out in part, the rest is left to the connection, ahead of anything else."""
         if self._waiting_bytes():
             return 0

@@ -66,7 +66,9 @@ class Stream:
         self.packets: Packets = timeline.packets
         self.block = self.index = 0
         """The next packet: its block, and its place in the block."""
-        self.report_at = now
+        self.report_at = now if rtp else inf
+        self.plain_until = -inf
+        """Until then nothing is to be done but to send packets of this block as they are due: only ``index`` moves."""
         self._shared = shared
         self._continuous = continuous
         self._sequence = sequence
@@ -75,12 +77,14 @@ class Stream:
         self.stop_s = timeline.duration_s
         """Where this play ends, in seconds of the lesson."""
         self._clock_end_s = float(timeline.time_s[-1])
-        self._media_zero = now
+        self.media_zero = now
+        """Monotonic second at which the stream's clock was, or would have been, at 0."""
         self._base = timestamp
         """Own timestamp, not yet cut to 32 bits, of the second ``_base_s``; never falls, so no packet goes back."""
         self._base_s = 0.0
-        self._due: list[float] = [inf]
-        self._packets_sent = self._octets_sent = 0
+        self.due_s: list[float] = [inf]
+        """When each packet of the block is to leave, in seconds of the stream's clock; infinity at the end."""
+        self._counted = self._packets_sent = self._octets_sent = 0
         self._go(0)
 
     @property
@@ -91,18 +95,19 @@ class Stream:
 
     @offset_bytes.setter
     def offset_bytes(self, offset_bytes: int) -> None:
+        self._count()
         self._go(offset_bytes)
 
     @property
     def left(self) -> int:
         """How many packets of the block are still to come."""
-        return len(self._due) - self.index
+        return len(self.due_s) - self.index
 
     @property
     def sequence(self) -> int:
         """The sequence number of the next packet."""
         if self._shared is None or self.own:
-            return self._sequence
+            return self._sequence + self.index - self._counted & 0xFFFF
         return self._shared.sequence + self.packets.firsts[self.block] + self.index - self.preamble & 0xFFFF
 
     def play(self, offset_bytes: int, now: float, *, stop_s: float | None = None) -> None:
@@ -111,6 +116,7 @@ class Stream:
         jump = self.touched and offset_bytes != self.offset_bytes
         last = self._long_stamp(line.time_at(self.offset_bytes)) if self.touched else self._first_timestamp
         sequence, shared = self.sequence, not self.own
+        self._count()
         self.preamble = self.preamble or jump
         self._stop_bytes, self.stop_s, self._clock_end_s = line.length_bytes, line.duration_s, float(line.time_s[-1])
         if stop_s is not None and stop_s < line.duration_s:
@@ -132,14 +138,15 @@ class Stream:
         elif self.own and shared:
             self._sequence = sequence
         self._base = max(self._first_timestamp + round((now - self._born) * CLOCK_HZ), last)
-        self._media_zero = now - self._base_s
-        self.report_at = now
+        self.media_zero = now - self._base_s
+        self.report_at = now if self.rtp else inf
         self.plays += 1
         self.playing = True
 
     def pause(self) -> None:
         """Stop sending; the position stays."""
         self.playing = False
+        self.plain_until = -inf
 
     def rtp_timestamp(self) -> int:
         """Return the timestamp of the next packet, for RTP-Info."""
@@ -149,40 +156,39 @@ class Stream:
         """Return the npt that the viewer sees about now: the clock's place while playing, else the next byte's."""
         line = self.timeline
         at = line.npt_at(self.offset_bytes)
-        shown = max(now - self._media_zero, self._base_s) - line.delay_s
+        shown = max(now - self.media_zero, self._base_s) - line.delay_s
         return min(max(shown, 0.0), at) if self.playing else at
 
     def due(self, now: float) -> int:
         """Return how many packets of this block are due, from ``index`` on; ask again after ``advance``."""
         if not self.playing:
             return 0
-        due, index = self._due, self.index
-        at = now - self._media_zero
+        due, index = self.due_s, self.index
+        at = now - self.media_zero
         late = at - due[index]
         if late < 0:
             return 0
         if late > SLIP_S:
-            self._media_zero += late - LEAD_S
+            self.media_zero += late - LEAD_S
             self.slips += 1
             at = due[index] + LEAD_S
         return bisect_right(due, at, index) - index
 
     def advance(self, count: int) -> None:
         """Note that so many packets of the block have been sent."""
-        index, packets = self.index + count, self.packets
         self.touched = True
-        self._packets_sent += count
-        stride = packets.strides[self.block]
-        if self.own:
-            self._sequence = self._sequence + count & 0xFFFF
-        if index < len(self._due):
-            self.index = index
-            self._octets_sent += count * stride
+        self.index += count
+        if self.index < len(self.due_s):
             return
-        begin = packets.starts[self.block] + self.index * stride
-        end = packets.starts[self.block + 1]
-        self._octets_sent += end - begin
+        packets, block = self.packets, self.block
+        self._count()
+        begin, end = packets.starts[block], packets.starts[block + 1]
+        self._octets_sent -= begin + self.index * packets.strides[block] - end  # the last one is shorter
         self._go(end)
+
+    def settle(self) -> None:
+        """Note that report and preamble are out and the block's packets at hand (see ``plain_until``)."""
+        self.plain_until = self.report_at if self.playing and not self.preamble else -inf
 
     def stamps(self, count: int) -> NDArray[Any]:
         """Return the timestamps of the next packets of the block, for packets of our own."""
@@ -198,6 +204,7 @@ class Stream:
             Sequence number and timestamp.
         """
         sequence = self.sequence
+        self._count()
         self.preamble = False
         if count:
             self._packets_sent += 1
@@ -208,17 +215,17 @@ class Stream:
 
     def ended(self, now: float) -> bool:
         """Tell whether all is sent and the clock has reached the end, too."""
-        return self._due[0] == inf and self.playing and now - self._media_zero >= self._clock_end_s
+        return self.due_s[0] == inf and self.playing and now - self.media_zero >= self._clock_end_s
 
     @property
     def all_sent(self) -> bool:
         """Tell whether all is sent, wherever the clock may be."""
-        return self._due[0] == inf and self.playing
+        return self.due_s[0] == inf and self.playing
 
     @property
     def end_at(self) -> float:
         """Monotonic second at which the clock will be at the end."""
-        return self._media_zero + self._clock_end_s
+        return self.media_zero + self._clock_end_s
 
     def report(self, now: float, unix_s: float) -> bytes | None:
         """Return the compound sender report when it is time for one (RTP only); ``unix_s`` is wall-clock time."""
@@ -232,17 +239,29 @@ class Stream:
         return write_rtcp([*self._report(now, unix_s), Goodbye((self.ssrc,))]) if self.rtp else None
 
     def _report(self, now: float, unix_s: float) -> list[Rtcp]:
+        self._count()
         ntp = int((unix_s + NTP_UNIX_OFFSET_S) * 2**32) & (2**64 - 1)
-        stamp = self._long_stamp(now - self._media_zero) & 0xFFFFFFFF
+        stamp = self._long_stamp(now - self.media_zero) & 0xFFFFFFFF
         report = SenderReport(self.ssrc, ntp, stamp, self._packets_sent & 0xFFFFFFFF, self._octets_sent & 0xFFFFFFFF)
         return [report, Description(self.ssrc, f"edge-{self.ssrc:08x}")]
+
+    def _count(self) -> None:
+        sent = self.index - self._counted
+        if sent:
+            self._counted = self.index
+            self._packets_sent += sent
+            self._octets_sent += sent * self.packets.strides[self.block]
+            if self.own:
+                self._sequence = self._sequence + sent & 0xFFFF
 
     def _go(self, offset_bytes: int) -> None:
         packets = self.packets
         self.block = packets.block_at(offset_bytes)
         ended = offset_bytes >= self._stop_bytes
         self.index = 0 if ended else (offset_bytes - packets.starts[self.block]) // packets.strides[self.block]
-        self._due = [inf] if ended else packets.due_s(self.block)
+        self._counted = self.index
+        self.due_s = [inf] if ended else packets.due_s(self.block)
+        self.plain_until = -inf
 
     def _long_stamp(self, time_s: float) -> int:
         if self._shared is not None and not self.own:

@@ -20,7 +20,7 @@ from edge_server.pacing.lateness import Lateness
 from edge_server.pacing.sink import TcpSink, UdpSink
 from edge_server.pacing.stream import Stream
 from edge_server.pacing.timeline import BLOCK_MAX_BYTES, PAYLOAD_MAX_BYTES, Packets, Timeline
-from wire.rtp import parse_rtp
+from wire.rtp import SenderReport, parse_rtcp, parse_rtp
 from wire.rtsp import Interleaved, Reader
 
 COUNT = 4000
@@ -157,6 +157,59 @@ def test_a_play_to_a_second_ends_inside_a_packet_and_the_next_goes_on_there(medi
     assert rest[0].sequence == (packets[-1].sequence + 1) & 0xFFFF
 
 
+@pytest.mark.parametrize("jump", [False, True])
+def test_reports_count_what_was_sent_however_the_turns_fall(media: Path, chunks: Chunks, jump: bool) -> None:
+    stream, chance = stream_of(line(media, chunks)), random.Random(9)
+    (near, far), (mine, theirs) = (socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2))
+    with far, theirs:
+        for each in (near, far, mine, theirs):
+            each.setblocking(False)
+        ends: list[float] = []
+        sink = UdpSink(
+            chunks.open(media, stream.timeline.packets),
+            stream,
+            Frame(True),
+            lambda offset: b"mark",
+            lambda: ends.append(now),
+            data=near,
+            control=mine,
+            counters=Counter(),
+            way=Way.EACH,
+        )
+        got: list[bytes] = []
+        now = 0.0
+        stream.play(0, now)
+        while not ends and now < 20.0:
+            already = len(got)
+            sink.pump(now, 0.0)
+            got += waiting(far)
+            for packet in waiting(theirs):
+                report = parse_rtcp(packet)[0]
+                assert isinstance(report, SenderReport)
+                assert report.packets == already, "a report goes out before the packets of its turn"
+                assert report.octets == sum(len(parse_rtp(each).payload) for each in got[:already])
+            if jump and now > 1.0:
+                stream.play(KEYS[1], now)
+                jump = False
+            now += chance.choice((0.001, 0.02, 0.02, 0.02, 0.1))
+        numbers = [parse_rtp(each).sequence for each in got]
+        assert ends and numbers == [(numbers[0] + index) & 0xFFFF for index in range(len(numbers))]
+        sink.goodbye(now, 0.0)
+        last = parse_rtcp(waiting(theirs)[-1])[0]
+        assert isinstance(last, SenderReport) and last.packets == len(got)
+        assert last.octets == sum(len(parse_rtp(each).payload) for each in got)
+        sink.close()
+
+
+def waiting(far: socket.socket) -> list[bytes]:
+    found = []
+    while True:
+        try:
+            found.append(far.recv(2048))
+        except BlockingIOError:
+            return found
+
+
 def sent(media: Path, chunks: Chunks, stream: Stream, begin: float = 0.0, until: float = 10.0) -> list[bytes]:
     """Play over a pair of real sockets and return the datagrams."""
     near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -179,11 +232,7 @@ def sent(media: Path, chunks: Chunks, stream: Stream, begin: float = 0.0, until:
         found = []
         for step in range(round(until / 0.02)):
             sink.pump(begin + step * 0.02, 0.0)
-            while True:
-                try:
-                    found.append(far.recv(2048))
-                except BlockingIOError:
-                    break
+            found += waiting(far)
         source.close()
         assert not counters
         return found
