@@ -4,9 +4,9 @@
 
 Real DESCRIBE, SETUP and PLAY for each session. Of every packet: RTP version, payload type, size, sync byte, SSRC and
 sequence number. Of the packets of a share of the sessions also each byte, against the transport stream file when one is
-given. `spread` is p99 - p1 of (arrival - RTP timestamp) within one session: how unevenly packets come. UDP arrivals are
-the kernel's own (SO_TIMESTAMPNS), so a late reader does not spoil them; UDP_GRO is never used, since it would spare the
-server the cost of segmentation. TCP arrivals are when the sessions that are timed were read, every 2 ms.
+given. `spread` is p99 - p1 of (arrival - RTP timestamp) within one session: how unevenly packets come. Arrivals are the
+kernel's own (SO_TIMESTAMPNS), so a late reader does not spoil them; over TCP, all bytes of one read (every 10 ms) have the
+arrival of the last. UDP_GRO is never used, since it would spare the server the cost of segmentation.
 
 The run is *invalid* when this client used more than 90 % of its core, or when its receive queues dropped something.
 """

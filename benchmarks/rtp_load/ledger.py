@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from benchmarks.rtp_load.whole import Whole
 
 SAMPLES_MAX_COUNT = 6_000_000
 CLOCK_HZ = 90_000
+RTP_BYTES = 12
+HEAD_BYTES = RTP_BYTES + 1
+"""What is looked at of every packet: the RTP header and the sync byte."""
 
 
 class Ledger:
@@ -35,8 +39,8 @@ class Ledger:
         self.compared = self.differing = 0
 
     def enter(self, who: Any, rows: Any, lengths: Any, arrivals: Any) -> None:
-        """Take packets grouped by session; ``rows`` hold at least the first 13 bytes of each."""
-        head = np.ascontiguousarray(rows[:, :13])
+        """Take packets grouped by session; ``rows`` hold at least the first ``HEAD_BYTES`` of each."""
+        head = np.ascontiguousarray(rows[:, :HEAD_BYTES])
         sequence = head[:, 2].astype(np.int64) << 8 | head[:, 3]
         ssrc = np.ascontiguousarray(head[:, 8:12]).view(">u4").ravel().astype(np.int64)
         unknown = self.ssrc[who] < 0
@@ -74,6 +78,12 @@ class Ledger:
                 self.kept += int(timed.sum())
         last = np.append(np.flatnonzero(first)[1:] - 1, len(who) - 1)
         self.last[who[last]] = sequence[last]
+
+    def compare(self, session: int, payloads: Sequence[bytes | memoryview]) -> None:
+        """Compare what consecutive packets of a session carry with the file, when there is one."""
+        if self.whole is not None and payloads:
+            self.compared += len(payloads)
+            self.differing += 0 if self.whole.same(session, b"".join(payloads)) else len(payloads)
 
     def spreads_ms(self) -> tuple[Any, float]:
         """Return p99 - p1 of lateness for each timed session, and the greatest gap in any."""

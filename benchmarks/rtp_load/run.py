@@ -20,7 +20,6 @@ from benchmarks.rtp_load.whole import Whole
 BUSY_MAX = 0.90
 """Share of the client's core above which the client was the limit."""
 CYCLE_S = 0.010
-TIMED_CYCLE_S = 0.002
 TIMED_MAX_COUNT = 256
 SETUPS_COUNT = 8
 """Sessions that are set up at the same time, so that the round trips do not add up."""
@@ -91,11 +90,11 @@ def run(
                     reader.drain()
                     drained = time.monotonic()
         setup_s = time.monotonic() - begin
-        _cycle(reader, ledger, time.monotonic() + warm_s)
+        _cycle(reader, time.monotonic() + warm_s)
         ledger.measuring = True
         on_measure(True)
         started, cpu = time.monotonic(), time.process_time()
-        _cycle(reader, ledger, started + seconds)
+        _cycle(reader, started + seconds)
         took, cpu = time.monotonic() - started, time.process_time() - cpu
         on_measure(False)
         ledger.measuring = False
@@ -118,6 +117,7 @@ def run(
         "transport": transport,
         "sessions": sessions,
         "refused": refused,
+        "closed": reader.closed,
         "silent": quiet - refused,
         "seconds": round(took, 3),
         "packets": int(ledger.packets.sum()),
@@ -142,22 +142,10 @@ def run(
     }
 
 
-def _cycle(reader: UdpReader | TcpReader, ledger: Ledger, until: float) -> None:
-    timed = ledger.timed
-    count = 0
+def _cycle(reader: UdpReader | TcpReader, until: float) -> None:
     while True:
         now = time.monotonic()
         if now >= until:
             return
-        if isinstance(reader, TcpReader):
-            # Only timed sessions need to be read at once; the others' packets may wait in their queues.
-            if count % 16 == 0:
-                reader.drain()
-            else:
-                reader.drain(lambda index: bool(timed[index]))
-            count += 1
-            pause = TIMED_CYCLE_S
-        else:
-            reader.drain()
-            pause = CYCLE_S
-        time.sleep(max(0.0, min(now + pause, until) - time.monotonic()))
+        reader.cycle()
+        time.sleep(max(0.0, min(now + CYCLE_S, until) - time.monotonic()))

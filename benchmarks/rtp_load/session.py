@@ -10,7 +10,7 @@ import time
 
 UDP_QUEUE_BYTES, TCP_QUEUE_BYTES = 4 << 20, 1 << 20
 ANSWER_S = 15.0
-_SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35
 
 
 class Refused(RuntimeError):
@@ -29,7 +29,6 @@ class Session:
         self.url = f"rtsp://{host}:{port}{path}"
         self.data: socket.socket | None = None
         self.control: socket.socket | None = None
-        self.left = bytearray()
         try:
             self._play(host, transport)
         except BaseException:
@@ -115,8 +114,8 @@ def _pair(host: str) -> tuple[socket.socket, socket.socket, int]:
             if port % 2 == 0:
                 control.bind(("", port + 1))
                 with contextlib.suppress(PermissionError):
-                    data.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, UDP_QUEUE_BYTES)
-                data.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+                    data.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, UDP_QUEUE_BYTES)
+                data.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
                 data.setblocking(False)
                 return data, control, port
         except OSError:

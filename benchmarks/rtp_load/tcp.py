@@ -1,82 +1,130 @@
-"""Reads the frames in the RTSP connections of all sessions."""
+"""Reads the frames in the RTSP connections of all sessions: much at once, and looked at for all of them together."""
 
 from __future__ import annotations
 
-import re
+import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
 
-from benchmarks.rtp_load.ledger import Ledger
-from benchmarks.rtp_load.session import TCP_QUEUE_BYTES, Session
+from benchmarks.rtp_load.frames import frames
+from benchmarks.rtp_load.ledger import HEAD_BYTES, Ledger
+from benchmarks.rtp_load.session import SO_TIMESTAMPNS, Session
 
-_FRAME = struct.Struct(">BBH")
+BATCH_BYTES, READ_MAX_BYTES = 4 << 20, 256 << 10
+"""What is looked at together (no more than the processor's cache holds), and what is read of one session at a time."""
+UNFINISHED_MAX_BYTES = 70_000
+"""What a session may hold that is no whole frame: one frame has 65,539 bytes."""
+SHARES = 5
+"""Sessions that are not timed are read at one cycle in so many; their packets wait in their queues."""
+_TIME = struct.Struct("@qq")
+_TIME_SPACE_BYTES = socket.CMSG_SPACE(_TIME.size)
+
+
+class Connection:
+    """A session's socket, and the part of a frame that has come."""
+
+    __slots__ = ("index", "left", "socket", "timed")
+
+    def __init__(self, index: int, session: Session, timed: bool) -> None:
+        self.index, self.socket, self.left, self.timed = index, session.rtsp, session.rest, timed
+        self.socket.setblocking(False)
+        if timed:
+            self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
 
 
 class TcpReader:
-    """Frames out of the RTSP connections; runs of equal frames are checked at once."""
+    """The RTSP connections of all sessions.
+
+    Of the sessions that are timed, arrival is when the last byte that was read came in (the kernel's own time): what
+    came in parts counts as late as its last part.
+    """
 
     def __init__(self, ledger: Ledger, compared: set[int]) -> None:
         self.ledger, self.compared = ledger, compared
-        self.buffer = bytearray(2 * TCP_QUEUE_BYTES)
+        self.buffer = bytearray(BATCH_BYTES)
         self.view = memoryview(self.buffer)
         self.array = np.frombuffer(self.buffer, np.uint8)
-        self.sessions: list[tuple[int, Session]] = []
+        self.heads = np.ndarray((BATCH_BYTES - HEAD_BYTES + 1,), f"V{HEAD_BYTES}", self.buffer, strides=(1,))
+        """The bytes that begin at each place."""
+        self.timed: list[Connection] = []
+        self.others: list[Connection] = []
+        self.runs: list[tuple[Connection, int, int, float]] = []
+        self.used = 0
+        self.cycles = 0
         self.closed = 0
 
     def add(self, index: int, session: Session) -> None:
-        session.left = bytearray(session.rest)
-        session.rtsp.setblocking(False)
-        self.sessions.append((index, session))
+        connection = Connection(index, session, bool(self.ledger.timed[index]))
+        (self.timed if connection.timed else self.others).append(connection)
 
-    def drain(self, only: Callable[[int], bool] = lambda index: True) -> None:
-        """Read what waits on every connection, or on some."""
-        for index, session in tuple(self.sessions):
-            if only(index):
-                self._read(index, session)
+    def drain(self) -> None:
+        """Read what waits on every connection."""
+        self._drain([*self.timed, *self.others])
 
-    def _read(self, index: int, session: Session) -> None:
-        left = session.left
-        have = len(left)
-        self.buffer[:have] = left
+    def cycle(self) -> None:
+        """Read what waits on those that are timed, and on a share of the others."""
+        self.cycles += 1
+        self._drain([*self.timed, *self.others[self.cycles % SHARES :: SHARES]])
+
+    def _drain(self, connections: Iterable[Connection]) -> None:
+        for each in connections:
+            if self.used + UNFINISHED_MAX_BYTES + READ_MAX_BYTES > BATCH_BYTES - HEAD_BYTES:
+                self._enter()
+            self._read(each)
+        self._enter()
+
+    def _read(self, connection: Connection) -> None:
+        begin = self.used
+        at = begin + len(connection.left)
+        space, now = self.view[at : at + READ_MAX_BYTES], 0.0
         try:
-            count = session.rtsp.recv_into(self.view[have:])
+            if connection.timed:
+                count, notes, _, _ = connection.socket.recvmsg_into((space,), _TIME_SPACE_BYTES)
+                now = time.time()
+                for _, kind, text in notes:
+                    if kind == SO_TIMESTAMPNS:
+                        seconds, nanoseconds = _TIME.unpack(text)
+                        now = seconds + nanoseconds / 1e9
+            else:
+                count = connection.socket.recv_into(space)
         except BlockingIOError:
             return
         except OSError:
             count = 0
-        now = time.monotonic()
         if not count:
-            self.sessions.remove((index, session))
-            self.closed += 1
+            self._close(connection)
             return
-        end, at = have + count, 0
-        while at + 4 <= end:
-            if self.buffer[at] != 0x24:
-                stop = self.buffer.find(b"\r\n\r\n", at, end)
-                if stop < 0:
-                    break
-                size = re.search(rb"(?i)content-length: *(\d+)", self.view[at:stop])
-                at = stop + 4 + (int(size[1]) if size else 0)
-                continue
-            _, channel, length = _FRAME.unpack_from(self.buffer, at)
-            if at + 4 + length > end:
-                break
-            width, count = 4 + length, 1
-            if channel == 0:
-                most = (end - at) // width
-                rows = self.array[at : at + most * width].reshape(most, width)
-                same = (rows[:, 0] == 0x24) & (rows[:, 1] == 0) & (rows[:, 2] == length >> 8)
-                same &= rows[:, 3] == length & 0xFF
-                count = most if same.all() else int(np.argmin(same))
-                rows = rows[:count, 4:]
-                who = np.full(count, index)
-                self.ledger.enter(who, rows, np.full(count, length), np.full(count, now))
-                if self.ledger.whole is not None and index in self.compared:
-                    self.ledger.compared += count
-                    same_bytes = self.ledger.whole.same(index, rows[:, 12:].tobytes())
-                    self.ledger.differing += 0 if same_bytes else count
-            at += width * count
-        session.left = bytearray(self.view[at:end]) if at < end else bytearray()
+        self.view[begin:at] = connection.left
+        self.used = at + count
+        self.runs.append((connection, begin, self.used, now))
+
+    def _close(self, connection: Connection) -> None:
+        (self.timed if connection.timed else self.others).remove(connection)
+        self.closed += 1
+
+    def _enter(self) -> None:
+        if not self.runs:
+            return
+        runs, self.runs, self.used = self.runs, [], 0
+        connections, begins, ends, times = zip(*runs, strict=True)
+        found = frames(self.array, np.array(begins), np.array(ends))
+        for connection, rest, end in zip(connections, found.rest.tolist(), ends, strict=True):
+            connection.left = bytes(self.view[rest:end])
+            if len(connection.left) > UNFINISHED_MAX_BYTES:
+                self._close(connection)
+        media = found.channel == 0
+        run, at, lengths = found.run[media], found.at[media], found.length[media]
+        if not len(run):
+            return
+        rows = self.heads[at].view(np.uint8).reshape(-1, HEAD_BYTES)
+        who = np.array([each.index for each in connections])
+        self.ledger.enter(who[run], rows, lengths, np.array(times)[run])
+        if self.ledger.whole is None or self.compared.isdisjoint(who.tolist()):
+            return
+        for number in np.flatnonzero(np.isin(who, list(self.compared))).tolist():
+            first, after = np.searchsorted(run, (number, number + 1)).tolist()
+            places = zip(at[first:after].tolist(), lengths[first:after].tolist(), strict=True)
+            self.ledger.compare(int(who[number]), [self.view[a + 12 : a + length] for a, length in places])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rtp_load.ledger import Ledger
+from benchmarks.rtp_load.ledger import RTP_BYTES, Ledger
 from benchmarks.rtp_load.session import Session
 
 SLOTS, SLOT_BYTES, A_CALL = 8192, 2048, 64
@@ -45,13 +45,17 @@ class UdpReader:
         self.base = [int(self.messages[kind].ctypes.data) for kind in (0, 1)]
         self.call = ctypes.CDLL(None, use_errno=True).recvmmsg
         self.call.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p]
-        self.used = 0
+        self.used = self.closed = 0
         self.runs: list[tuple[int, int, int]] = []
         self.sockets: list[tuple[int, int, int]] = []
 
     def add(self, index: int, session: Session) -> None:
         assert session.data is not None
         self.sockets.append((index, session.data.fileno(), 0 if index in self.compared else 1))
+
+    def cycle(self) -> None:
+        """Read what waits on every socket."""
+        self.drain()
 
     def drain(self) -> None:
         """Read what waits on every socket."""
@@ -81,16 +85,12 @@ class UdpReader:
         stamps = self.control[:used, 16:32].copy().view("<i8")
         arrivals = stamps[:, 0] + stamps[:, 1] / 1e9
         self.ledger.enter(who, self.slots[:used], lengths.astype(np.int64), arrivals)
-        whole = self.ledger.whole
-        if whole is not None:
-            at = 0
-            for index, count, kind in runs.tolist():
-                if kind == 0:
-                    rows = self.slots[at : at + count]
-                    payload = b"".join(rows[k, 12 : int(lengths[at + k])].tobytes() for k in range(count))
-                    self.ledger.compared += count
-                    self.ledger.differing += 0 if whole.same(index, payload) else count
-                at += count
+        at = 0
+        for index, count, kind in runs.tolist():
+            if kind == 0:
+                ends = lengths[at : at + count].tolist()
+                self.ledger.compare(index, [self.slots[at + k, RTP_BYTES:end].tobytes() for k, end in enumerate(ends)])
+            at += count
         self.messages["control_bytes"][:, :used] = _CMSG_BYTES
 
 

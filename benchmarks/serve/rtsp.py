@@ -141,8 +141,8 @@ def wrong(row: dict[str, Any]) -> str:
     """Say what was wrong with the packets of a run; empty when nothing was. Pure."""
     fields = ("lost", "reordered", "odd", "differing", "first_sequence_not_as_announced")
     found = [f"{row[name]} {name.replace('_', ' ')}" for name in fields if row[name]]
-    if row["refused"] or row["silent"]:
-        found.append(f"{row['refused']} sessions refused, {row['silent']} silent")
+    if row["refused"] or row["silent"] or row["closed"]:
+        found.append(f"{row['refused']} sessions refused, {row['silent']} silent, {row['closed']} closed")
     if not row["compared"]:
         found.append("no bytes were compared")
     return ", ".join(found)

@@ -155,12 +155,20 @@ def test_wrk_asks_the_same_as_the_other_client() -> None:
 
 def stream(**more: object) -> dict[str, object]:
     good = {"lost": 0, "reordered": 0, "odd": 0, "differing": 0, "first_sequence_not_as_announced": 0, "compared": 5}
-    return good | {"refused": 0, "silent": 0, "spread_p99_ms": 22.0, "bits_a_second_a_session": 4e6} | more
+    return good | {"refused": 0, "silent": 0, "closed": 0, "spread_p99_ms": 22.0, "bits_a_second_a_session": 4e6} | more
 
 
 def test_streams_are_held_when_nothing_is_lost_or_late_or_slow() -> None:
     assert rtsp.held(stream(), 4e6)
-    for bad in ({"lost": 1}, {"differing": 1}, {"compared": 0}, {"refused": 1}, {"silent": 1}, {"spread_p99_ms": 40.0}):
+    for bad in (
+        {"lost": 1},
+        {"differing": 1},
+        {"compared": 0},
+        {"refused": 1},
+        {"silent": 1},
+        {"closed": 1},
+        {"spread_p99_ms": 40.0},
+    ):
         assert not rtsp.held(stream(**bad), 4e6), bad
     assert not rtsp.held(stream(bits_a_second_a_session=3.8e6), 4e6)
     assert not rtsp.held(stream(spread_p99_ms=None), 4e6)
