@@ -5,8 +5,8 @@
 Real DESCRIBE, SETUP and PLAY for each session. Of every packet: RTP version, payload type, size, sync byte, SSRC and
 sequence number. Of the packets of a share of the sessions also each byte, against the transport stream file when one is
 given. `spread` is p99 - p1 of (arrival - RTP timestamp) within one session: how unevenly packets come. Arrivals are the
-kernel's own (SO_TIMESTAMPNS), so a late reader does not spoil them; over TCP, all bytes of one read (every 10 ms) have the
-arrival of the last. UDP_GRO is never used, since it would spare the server the cost of segmentation.
+kernel's own (SO_TIMESTAMPNS), so a late reader does not spoil them; over TCP, all bytes of one read (every 10 ms) have
+the arrival of the last. UDP_GRO is never used, since it would spare the server the cost of segmentation.
 
 The run is *invalid* when this client used more than 90 % of its core, or when its receive queues dropped something.
 """
