@@ -35,6 +35,7 @@ class EdgeConfig:
     workers: int = setting(1, "Processes that serve HTTP media, about one a core; 1: the main process does.")
     access_log: str = setting("", "File that gets one line for each HTTP media answer; empty: none.")
     accel_prefix: str = setting("", "Internal URL path of an nginx in front that sends stored files (deploy/).")
+    log_level: str = setting("info", "What stderr hears: debug, info, warning or error, and what is more urgent.")
     metrics_from: str = setting(
         "127.0.0.0/8, ::1", "Addresses and networks that may read /metrics, comma-separated; empty: nobody."
     )

@@ -13,6 +13,7 @@ from central_platform.cli.common import JSON, ROOT, disk_failure, open_desk, rea
 from central_platform.cli.keys import keys
 from central_platform.config import FILE_NAME
 from runtime.clock import SystemClock
+from runtime.log import log_to_stderr
 from runtime.output import Exit, Output
 
 
@@ -20,6 +21,7 @@ from runtime.output import Exit, Output
 @click.version_option(package_name="rural-media-edge")
 def main() -> None:
     """中心平台：发布课件，生成签名快照。 / Central platform: publishes courseware as signed snapshots."""
+    log_to_stderr("central_platform", "info")
 
 
 @main.command()

@@ -39,8 +39,10 @@ from edge_server.uplink.scrubber import Scrubber
 from edge_server.uplink.standing import Standing, StandingFile
 from edge_server.uplink.timekeeper import Timekeeper
 from runtime.clock import Clock, SystemClock
+from runtime.log import LEVELS
 from runtime.registry import gather
 from runtime.service import Service
+from runtime.settings import ConfigError
 from sync.pull import Puller
 from sync.pull.watch import Watch
 from sync.road import OPEN, Gate, Source
@@ -57,7 +59,7 @@ __all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_setting
 
 
 def check_settings(config: EdgeConfig) -> None:
-    """Try every setting of the line, the LAN, of admission, pacing and monitoring; touches no file.
+    """Try every setting of the line, the LAN, of admission, pacing, monitoring and the log; touches no file.
 
     Raises:
         runtime.settings.ConfigError: one of them makes no sense.
@@ -69,6 +71,8 @@ def check_settings(config: EdgeConfig) -> None:
     check_admission(config)
     check_pacing(config)
     check_monitoring(config)
+    if config.log_level not in LEVELS:
+        raise ConfigError(f"log_level: {config.log_level!r}; write one of {', '.join(LEVELS)}")
 
 
 @dataclass(slots=True)

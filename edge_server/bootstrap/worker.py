@@ -34,6 +34,7 @@ from edge_server.sessions.watching import TABLE_BYTES
 from edge_server.store import Store
 from edge_server.store.judged import JudgedTime
 from runtime.clock import SystemClock
+from runtime.log import log_to_stderr
 from runtime.memory import give_back_large_buffers
 
 
@@ -136,7 +137,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # a service manager tells all processes at once; the main one drains us
     give_back_large_buffers()
-    asyncio.run(work(msgspec.json.decode(sys.stdin.buffer.read(), type=Task)))
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    log_to_stderr("edge_server", task.config.log_level)
+    asyncio.run(work(task))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from edge_server.cli.bundles import bundle
 from edge_server.cli.common import JSON, ROOT, open_edge, read_config, refuse
 from edge_server.cli.syncing import sync
 from edge_server.config import FILE_NAME
+from runtime.log import log_to_stderr
 from runtime.memory import give_back_large_buffers
 from runtime.output import Exit, Output
 
@@ -24,6 +25,7 @@ from runtime.output import Exit, Output
 def main() -> None:
     """边缘服务器：保存并播放课件，断网照常服务。 / Edge server: keeps and streams courseware, line or no line."""
     give_back_large_buffers()
+    log_to_stderr("edge_server", "info")
 
 
 @main.command()

@@ -9,6 +9,7 @@ import click
 
 from edge_server.config import FILE_NAME, EdgeConfig, default_root, load
 from runtime.clock import SystemClock
+from runtime.log import log_to_stderr
 from runtime.output import Exit, Output
 from runtime.settings import ConfigError, Origin
 
@@ -39,6 +40,10 @@ def open_edge(out: Output, root: Path, **flags: Any) -> Edge:
     from edge_server.bootstrap.edge import Edge
 
     config, _ = read_config(out, root, **flags)
+    try:
+        log_to_stderr("edge_server", config.log_level)
+    except ValueError as error:
+        raise out.fail(Exit.BAD_CONFIG, "bad_config", f"log_level: {error}") from error
     if not (root / FILE_NAME).exists():
         raise out.fail(
             Exit.BAD_CONFIG,

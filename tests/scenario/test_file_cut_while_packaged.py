@@ -7,7 +7,6 @@ The process is a real one and so are the mapping, the cut and the signal; only t
 from __future__ import annotations
 
 import signal
-import threading
 import time
 import urllib.error
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import pytest
 
 from edge_server.packager import PackagingFailed
 from edge_server.packager.apart import Apart
-from tests.edge_lab import Running, noisy_lesson, publish, serve
+from tests.edge_lab import noisy_lesson, publish, serve
 from tests.served import run
 from tests.unit.test_ts_mux import make_lesson
 
@@ -85,32 +84,17 @@ def test_the_edge_says_so_serves_on_and_is_mended(tmp_path: Path) -> None:
     settings = {"PYTHONPATH": str(armed.parent), "EDGE_SERVER_POLL_S": "1"}
     store = ("--dir", str(tmp_path / "edge"), "--json")
     with serve(tmp_path, environment=settings) as edge:
-        began, said = time.monotonic(), Said(edge)
-        until(lambda: f"({-signal.SIGBUS}): the file was cut" in said.text, "the edge says why")
-        until(lambda: "4096 of " in said.text, "the next sync says what it finds")
+        began, log = time.monotonic(), tmp_path / "serve.log"
+        until(lambda: f"({-signal.SIGBUS}): the file was cut" in log.read_text(), "the edge says why")
+        until(lambda: "4096 of " in log.read_text(), "the next sync says what it finds")
         assert edge.process.poll() is None
         assert edge.get(f"/media/{items[old]}/R12.mp4"), "the old lesson plays on"
         with pytest.raises(urllib.error.HTTPError, match="404"):
             edge.get(f"/media/{coming}/R12.mp4")
         failure = str(run("edge-server", "sync", "status", *store)[-1]["failure"])
         assert failure.startswith("PackagingFailed: object ") and "store verify" in failure
-        assert 2 <= said.text.count("sync failed") <= 2 + (time.monotonic() - began), "once a poll, not more"
+        assert 2 <= log.read_text().count("sync failed") <= 2 + (time.monotonic() - began), "once a poll, not more"
         assert starts.read_text() == "start\n", "what is known to be cut is not tried in a process again"
         assert run("edge-server", "store", "verify", *store, fine=(0, 1, 3))
-        until(lambda: "new releases active" in said.text, "mended by the next sync")
+        until(lambda: "new releases active" in log.read_text(), "mended by the next sync")
         assert edge.get(f"/media/{coming}/R12.mp4") and edge.process.poll() is None
-    said.join()
-
-
-class Said(threading.Thread):
-    """What an edge logs."""
-
-    def __init__(self, edge: Running) -> None:
-        super().__init__()
-        self.text, self._file = "", edge.process.stdout
-        self.start()
-
-    def run(self) -> None:
-        assert self._file is not None
-        for line in iter(self._file.readline, b""):
-            self.text += line.decode()
