@@ -40,7 +40,11 @@ class Pacer:
         self._clock, self._late_max_s = clock, late_max_s
         self._slots: list[dict[Flow, Callable[[], None]]] = [{} for _ in range(SLOTS_COUNT)]
         self._where: dict[Flow, int] = {}
-        self._work = asyncio.Event()
+        self._deadline, self._slot = 0.0, 0
+        self._cancel: Callable[[], None] | None = None
+        """Calls the next turn off; None while there is none."""
+        self._over: asyncio.Future[None] | None = None
+        """Never done but by a fault; None while nobody runs the pacer."""
 
     def add(self, flow: Flow, failed: Callable[[], None]) -> None:
         """Send for this flow from now on; ``failed`` is called when its file cannot be read."""
@@ -49,7 +53,7 @@ class Pacer:
                 range(SLOTS_COUNT), key=lambda slot: max(SLOT_FULL_COUNT - 1, len(self._slots[slot]))
             )
         self._slots[self._where[flow]][flow] = failed
-        self._work.set()
+        self._begin()
 
     def remove(self, flow: Flow) -> None:
         """Send no more for this flow."""
@@ -57,7 +61,7 @@ class Pacer:
         if slot is not None:
             del self._slots[slot][flow]
         if not self._where:
-            self._work.clear()
+            self._rest()
 
     def __len__(self) -> int:
         """Count the flows."""
@@ -81,17 +85,43 @@ class Pacer:
 
     async def run(self) -> None:
         """Take turns until cancelled."""
-        clock = self._clock
+        self._over = asyncio.get_running_loop().create_future()
+        try:
+            self._begin()
+            await self._over
+        finally:
+            self._over = None
+            self._rest()
+
+    def _begin(self) -> None:
+        if self._where and self._cancel is None and self._over is not None:
+            self._deadline, self._slot = self._clock.monotonic() - SLOT_S, SLOTS_COUNT - 1
+            self._plan()
+
+    def _rest(self) -> None:
+        if self._cancel is not None:
+            self._cancel()
+            self._cancel = None
+
+    def _plan(self) -> None:
+        """Set the timer for the next slot that is used. A callback wakes the event loop once, a sleeping task twice."""
         while True:
-            await self._work.wait()
-            deadline, slot = clock.monotonic(), 0
-            while self._where:
-                if self._slots[slot]:
-                    self.turn(slot)
-                    now = clock.monotonic()
-                    self.lateness.note(now, now - deadline)
-                    if now - deadline > PERIOD_S:
-                        deadline = now
-                deadline, slot = deadline + SLOT_S, (slot + 1) % SLOTS_COUNT
-                if self._slots[slot]:
-                    await clock.sleep_until(deadline)
+            self._deadline, self._slot = self._deadline + SLOT_S, (self._slot + 1) % SLOTS_COUNT
+            if self._slots[self._slot]:
+                break
+        self._cancel = self._clock.call_at(self._deadline, self._take)
+
+    def _take(self) -> None:
+        mine, over = self._cancel, self._over
+        assert over is not None
+        try:
+            self.turn(self._slot)
+        except Exception as error:
+            over.set_exception(error)  # a fault of ours ends the service, aloud
+            return
+        now = self._clock.monotonic()
+        self.lateness.note(now, now - self._deadline)
+        if now - self._deadline > PERIOD_S:
+            self._deadline = now
+        if self._cancel is mine:  # otherwise all have left, or left and come, meanwhile
+            self._plan()

@@ -28,6 +28,9 @@ _DATAGRAMS_A_LOOK = 32
 class Sink(ABC):
     """The common part: takes what is due from the leased file and hands it on."""
 
+    may_stick = False
+    """Its reader can stop taking, so that ``stuck`` has to be asked now and then."""
+
     def __init__(
         self,
         source: Source,
@@ -220,6 +223,8 @@ class TcpSink(Sink):
     Nothing waits in our process but the rest of one frame: what the connection does not take stays in the stream, which
     then slips.
     """
+
+    may_stick = True
 
     def __init__(
         self,

@@ -394,6 +394,54 @@ async def test_every_flow_has_its_turn_each_period_and_slots_fill_before_the_nex
     assert not pacer.busy() and pacer.lateness.slots >= 150
 
 
+class Acting:
+    """A flow that does something in its turn."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self.act, self.turns = act, 0
+
+    def pump(self, now: float, unix_s: float) -> None:
+        self.turns += 1
+        self.act()
+
+
+async def test_whoever_leaves_and_comes_in_its_own_turn_has_one_turn_a_period() -> None:
+    clock = FakeClock(datetime(2026, 11, 24, tzinfo=UTC))
+    pacer = Pacer(clock)
+
+    def again() -> None:
+        pacer.remove(one)
+        pacer.add(one, lambda: None)
+
+    one = Acting(again)
+    pacer.add(one, lambda: None)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(pacer.run())
+        await clock.advance(0.0)
+        one.act = lambda: None
+        one.turns = 0
+        await clock.advance(1.0)
+        assert one.turns == 50
+        pacer.remove(one)
+        await clock.advance(1.0)
+        assert one.turns == 50, "nobody is left, nothing is done"
+        pacer.add(one, lambda: None)
+        await clock.advance(0.1)
+        assert one.turns in (55, 56)
+        task.cancel()
+
+
+async def test_a_fault_of_a_flow_ends_the_pacer_aloud() -> None:
+    clock = FakeClock(datetime(2026, 11, 24, tzinfo=UTC))
+    pacer = Pacer(clock)
+    pacer.add(Acting(lambda: {}["no"]), lambda: None)
+    task = asyncio.ensure_future(pacer.run())
+    await clock.advance(0.0)
+    await clock.advance(0.1)
+    with pytest.raises(KeyError):
+        await task
+
+
 def test_a_sink_closed_by_its_sibling_is_not_touched_again(media: Path, short: Path, chunks: Chunks) -> None:
     clock = FakeClock(datetime(2026, 11, 24, tzinfo=UTC))
     pacer = Pacer(clock)

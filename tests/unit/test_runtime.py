@@ -13,7 +13,7 @@ import click
 import pytest
 
 import runtime.output as output_module
-from runtime.clock import FakeClock, settle
+from runtime.clock import FakeClock, SystemClock, settle
 from runtime.output import Exit, Output
 from runtime.service import serve
 from runtime.settings import ConfigError, read, setting
@@ -73,6 +73,20 @@ async def test_a_service_that_ends_before_ready_stops_what_runs_and_starts_nothi
             [Part("store", log), Part("egress", log, early=early), Part("top", log)], asyncio.Event(), grace=0.1
         )
     assert "-store" in log and "+top" not in log
+
+
+@pytest.mark.parametrize("clock", [SystemClock(), FakeClock(datetime(2030, 1, 1, tzinfo=UTC))])
+async def test_a_clock_calls_back_in_order_and_what_was_called_off_never_comes(clock: SystemClock | FakeClock) -> None:
+    now, done = clock.monotonic(), asyncio.Event()
+    seen: list[str] = []
+    clock.call_at(now + 0.04, done.set)
+    clock.call_at(now + 0.03, lambda: seen.append("second"))
+    clock.call_at(now + 0.01, lambda: seen.append("first"))
+    clock.call_at(now + 0.02, lambda: seen.append("called off"))()
+    if isinstance(clock, FakeClock):
+        await clock.advance(0.1)
+    await done.wait()
+    assert seen == ["first", "second"] and clock.monotonic() >= now + 0.03
 
 
 async def test_fake_clock_wakes_in_order_of_deadline() -> None:

@@ -46,7 +46,7 @@ READ_MAX_BYTES = 64 * 1024
 UNREAD_MAX_BYTES = 1024 * 1024
 """Answers waiting for a peer that does not read; above it the connection is given up."""
 LOOK_S = 5.0
-"""How often stuck readers are looked for while a session exists."""
+"""How often stuck readers are looked for while one could be stuck."""
 FLUSH_S = 3.0
 """How long a closing connection may take to hand over its last bytes."""
 
@@ -73,6 +73,8 @@ class Connection:
         self._reader, self._writer, self._counters = reader, writer, counters
         self._sinks: dict[str, Sink] = {}
         self._over = False
+        self._limit: asyncio.Timeout | None = None
+        """Of the read that is going on."""
         self._looked_at = clock.monotonic()
         self._peer: str = writer.get_extra_info("peername")[0]
         self._local: str = writer.get_extra_info("sockname")[0]
@@ -102,18 +104,23 @@ class Connection:
 
     async def _read(self) -> bytes | None:
         """Return what came, empty at the end of the connection, None when it is time to look around."""
-        now = self._clock.monotonic()
-        timer = self._conversation.next_timer()
-        wait_s = LOOK_S if self._sinks else None
-        if timer is not None:
-            wait_s = min(max(0.0, timer - now), wait_s if wait_s is not None else timer - now)
         try:
-            async with asyncio.timeout(wait_s):
+            async with asyncio.timeout(self._wait_s()) as self._limit:
                 return await self._reader.read(READ_MAX_BYTES)
         except TimeoutError:
             return None
         except OSError:
             return b""
+        finally:
+            self._limit = None
+
+    def _wait_s(self) -> float | None:
+        """Return the seconds until it is time to look around; None for never."""
+        timer = self._conversation.next_timer()
+        waits = [] if timer is None else [max(0.0, timer - self._clock.monotonic())]
+        if any(each.may_stick for each in self._sinks.values()):
+            waits.append(LOOK_S)
+        return min(waits, default=None)
 
     def _take(self, messages: Reader, data: bytes) -> None:
         try:
@@ -166,6 +173,9 @@ class Connection:
 
         def ended() -> None:
             self._tell(Ended(session_id))
+            wait_s = self._wait_s()  # the end has timers of its own, and our reader does not know them yet
+            if self._limit is not None and not self._limit.expired() and wait_s is not None:
+                self._limit.reschedule(asyncio.get_running_loop().time() + wait_s)
 
         try:
             source = self._chunks.open(title.file, title.timeline.packets)
