@@ -96,9 +96,12 @@ def publish(
 
 
 @contextmanager
-def serve(root: Path, *, environment: dict[str, str] | None = None) -> Iterator[Running]:
-    """Serve an edge that has synced; it must stop cleanly when the block ends, unless the block stopped it."""
-    command = [str(BIN / "edge-server"), "serve", "--dir", str(root / "edge"), "--json"]
+def serve(root: Path, *, environment: dict[str, str] | None = None, network: str | None = None) -> Iterator[Running]:
+    """Serve an edge that has synced, in a network namespace if given; it must stop cleanly when the block ends, unless
+    the block stopped it.
+    """
+    command = ["ip", "netns", "exec", network] if network else []
+    command += [str(BIN / "edge-server"), "serve", "--dir", str(root / "edge"), "--json"]
     command += ["--http-port", "0", "--rtsp-port", "0"]
     with (root / "serve.log").open("wb") as log:
         process = subprocess.Popen(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,35 +11,11 @@ import pytest
 
 from tests.edge_lab import Running, noisy_lesson, publish, serve
 from tests.peers.tr101290 import Report, check
+from tests.ways import FFMPEG, pictures, stranger, ways
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.stranger("ffmpeg", "ffprobe")]
 SECONDS = 6
-FFMPEG = ("ffmpeg", "-nostdin", "-v", "warning")
 LIVE = {"rtsp-udp", "rtsp-tcp"}
-
-
-def stranger(*command: str, timeout_s: float = 60) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
-    assert done.returncode == 0, f"{command}: {done.stderr[-1500:]}"
-    return done.stdout
-
-
-def ways(edge: Running, item: str, rendition: str) -> dict[str, tuple[str, ...]]:
-    """Input of ffmpeg for each way."""
-    http, rtsp = edge.http.rstrip("/"), edge.rtsp.rstrip("/")
-    return {
-        "progressive": ("-i", f"{http}/media/{item}/{rendition}.mp4"),
-        "hls-ts": ("-i", f"{http}/hls/{item}/ts/{rendition}/index.m3u8"),
-        "hls-fmp4": ("-i", f"{http}/hls/{item}/fmp4/{rendition}/index.m3u8"),
-        "rtsp-udp": ("-rtsp_transport", "udp", "-i", f"{rtsp}/vod/{item}.mpg?rendition={rendition}"),
-        "rtsp-tcp": ("-rtsp_transport", "tcp", "-i", f"{rtsp}/vod/{item}.mpg?rendition={rendition}"),
-    }
-
-
-def pictures(source: tuple[str, ...]) -> list[str]:
-    """MD5 of each decoded picture, in order."""
-    out = stranger(*FFMPEG, *source, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-")
-    return [line.split(",")[5].strip() for line in out.splitlines() if line and not line.startswith("#")]
 
 
 def samples(source: tuple[str, ...]) -> int:
