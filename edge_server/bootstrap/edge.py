@@ -211,7 +211,7 @@ class Edge:
             memory.close()
         counts = [Counts(each) for each in rows]
         admission = make_admission(config, self.root, self.clock, memory=table)
-        whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers)
+        whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers, door=admission.door)
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
         shared = self.lan.relay
         monitoring = make_monitoring(config, self.root, ctx, rows=counts, admission=admission, rtsp=rtsp, whep=whep)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import jinja2
 import msgspec
@@ -23,6 +23,7 @@ RENDITION_FOR_NEW = ("R40", "R12")
 PLAY_PREFIX = "/play"
 FULL_RETRY_S = 30
 _MEDIA_PATH = re.compile(r"/(?:hls|dash|media)/([0-9]{1,12})/[^/\s]+(?:/[^/\s]+)*\Z")
+_WHEP_PATH = re.compile(PLAY_PREFIX + r"/whep/([0-9]{1,12})\Z")
 _JSON = "application/json; charset=utf-8"
 
 
@@ -43,6 +44,8 @@ class WebDialect:
 
     def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
         """Answer one request; unknown paths get the 404 page."""
+        if request.method == "POST" and (match := _WHEP_PATH.match(request.path)):
+            return self._offer(match[1], request, state)
         if request.method not in ("GET", "HEAD"):
             return PortalReply(405, b"", headers=(("Allow", "GET, HEAD"),))
         if request.path == CATALOGUE_PATH:
@@ -77,13 +80,21 @@ class WebDialect:
     def _play(self, path: str, state: PortalState) -> PortalReply:
         """Send a player on to a media path with a fresh ticket; such links live as long as the catalogue."""
         match = _MEDIA_PATH.match(path)
-        if match is None or state.view.item(match[1]) is None:
+        return self._send_on(302, match[1] if match else "", quote(path), state)
+
+    def _offer(self, item_id: str, request: PortalRequest, state: PortalState) -> PortalReply:
+        """Send an offer on to WHEP with a fresh ticket; 307 keeps method and body (RFC 9110 §15.4.8)."""
+        asked = f"?{urlencode(request.query)}" if request.query else ""
+        return self._send_on(307, item_id, f"/whep/{item_id}{asked}", state)
+
+    def _send_on(self, status: int, item_id: str, target: str, state: PortalState) -> PortalReply:
+        if state.view.item(item_id) is None:
             return PortalReply(404, self._render("missing.html"), headers=_PAGE)
-        prefix = state.ticket(match[1])
+        prefix = state.ticket(item_id)
         if prefix is None:
             return self._full()
-        headers = (("Location", prefix + quote(path)), ("Access-Control-Allow-Origin", "*"), *_NEVER_KEPT)
-        return PortalReply(302, headers=headers)
+        headers = (("Location", prefix + target), ("Access-Control-Allow-Origin", "*"), *_NEVER_KEPT)
+        return PortalReply(status, headers=headers)
 
     def _full(self) -> PortalReply:
         return PortalReply(503, self._render("full.html"), headers=(*_PAGE, ("Retry-After", str(FULL_RETRY_S))))

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 PREFIX = "/t/"
-TICKETED = ("/hls/", "/dash/", "/media/")
+TICKETED = ("/hls/", "/dash/", "/media/", "/whep/")
 """Paths that tickets are for; everything else is open and never has one."""
 LIFE_S = 12 * 3600.0
 """Longer than a study day; who pauses over night asks the page again."""

@@ -9,9 +9,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
+import aiohttp
+import aioice.ice
 import pytest
+import yarl
 
 from tests.served import Served, serving
+from tests.whep_lab import Stranger
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -69,3 +73,31 @@ def test_without_a_ticket_or_with_a_forged_one_nothing_is_sent(edge: Served, pat
         assert "课件" in words
     other = path.replace(edge.video, "10000009")
     assert refusal(f"{edge.http}t/{found[1]}/{other}")[0] == 403
+
+
+async def test_webrtc_asks_for_the_same_ticket(edge: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+    offer = {"data": "v=0", "headers": {"Content-Type": "application/sdp"}}
+    async with aiohttp.ClientSession() as http:
+        viewer = Stranger(f"{edge.http}play/whep/{edge.video}?rendition=R12")
+        await viewer.watch(http)
+        assert await viewer.frames(5)
+        ticket = viewer.location.removeprefix(edge.http).split("/")[1]
+        assert viewer.location.startswith(f"{edge.http}t/{ticket}/whep/{edge.video}/")
+        forged = ticket[:-1] + ("A" if ticket[-1] != "A" else "B")
+        for path in (
+            f"whep/{edge.video}",
+            f"t/{forged}/whep/{edge.video}",
+            f"t/{ticket}/whep/10000009",
+            f"t/{ticket}/whep/10000009%2F..%2F{edge.video}",
+        ):
+            async with http.post(yarl.URL(edge.http + path, encoded=True), **offer) as reply:
+                assert reply.status == 403 and "课件" in await reply.text()
+        async with http.post(f"{edge.http}t/{ticket}/whep/{edge.video}", **offer) as reply:
+            assert reply.status == 406, "the ticket is good, the offer has no video"
+        async with http.options(f"{edge.http}whep/{edge.video}") as reply:
+            assert reply.status == 204
+        session = viewer.location.rsplit("/", 1)[1]
+        async with http.delete(f"{edge.http}whep/{edge.video}/{session}") as reply:
+            assert reply.status == 200, "its address is a secret of its own"
+        await viewer.pc.close()

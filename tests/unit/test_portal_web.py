@@ -59,9 +59,14 @@ def view(tmp_path: Path) -> CatalogView:
 
 
 def ask(
-    view: CatalogView, path: str, method: str = "GET", headers: Mapping[str, str] | None = None, **more: Any
+    view: CatalogView,
+    path: str,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    **more: Any,
 ) -> PortalReply:
-    request = PortalRequest(method, path, {}, {}, headers or {}, {}, "127.0.0.1", "edge:80")
+    request = PortalRequest(method, path, query or {}, {}, headers or {}, {}, "127.0.0.1", "edge:80")
     state = PortalState(view, Logins(lambda _: None), "edge:554", datetime(2026, 11, 25, tzinfo=UTC), 5.0, **more)
     return DIALECT.reply(request, state)
 
@@ -251,6 +256,15 @@ def test_with_tickets_pages_carry_one_and_the_catalogue_asks_for_one(view: Catal
 )
 def test_only_media_of_listed_items_are_sent_on(view: CatalogView, path: str) -> None:
     assert ask(view, "/play" + path).status == 404
+
+
+@pytest.mark.parametrize(("asked", "kept"), [({}, ""), ({"rendition": "R12", "start": "3"}, "?rendition=R12&start=3")])
+def test_an_offer_is_sent_on_with_its_body(view: CatalogView, asked: dict[str, str], kept: str) -> None:
+    reply = ask(view, f"/play/whep/{VIDEO}", "POST", query=asked, ticket=lambda item_id: f"/t/{item_id}", ticketed=True)
+    assert (reply.status, dict(reply.headers)["Location"]) == (307, f"/t/{VIDEO}/whep/{VIDEO}{kept}")
+    assert ask(view, "/play/whep/77", "POST").status == 404
+    assert ask(view, f"/play/whep/{VIDEO}", "POST", ticket=lambda item_id: None).status == 503
+    assert ask(view, f"/play/whep/{VIDEO}").status == 404 and ask(view, f"/whep/{VIDEO}", "POST").status == 405
 
 
 def test_a_full_house_says_so_in_both_languages(view: CatalogView) -> None:

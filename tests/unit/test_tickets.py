@@ -26,7 +26,7 @@ HLS = "/hls/10000001/ts/master.m3u8"
 def test_a_ticket_opens_every_path_of_its_item_until_it_expires() -> None:
     tickets = Tickets(SECRET, required=True, life_s=100)
     prefix = tickets.prefix("10000001", 7, 50.5)
-    for path in (HLS, "/media/10000001/R40.mp4", "/dash/10000001/manifest.mpd", HLS):
+    for path in (HLS, "/media/10000001/R40.mp4", "/dash/10000001/manifest.mpd", "/whep/10000001", HLS):
         assert tickets.door(prefix + path, 149) == Allowed(path, 7)
     assert tickets.door(prefix + HLS, 150) == EXPIRED
 
@@ -34,7 +34,7 @@ def test_a_ticket_opens_every_path_of_its_item_until_it_expires() -> None:
 def test_without_a_ticket_media_are_open_or_refused_and_the_rest_is_open() -> None:
     assert Tickets(SECRET).door(HLS, 0) == Allowed(HLS)
     closed = Tickets(SECRET, required=True)
-    assert closed.door(HLS, 0) == NEEDED
+    assert closed.door(HLS, 0) == closed.door("/whep/10000001", 0) == NEEDED
     assert closed.door("/posters/10000001.jpg", 0) == Allowed("/posters/10000001.jpg")
 
 

@@ -1,10 +1,12 @@
-"""The routes of WHEP, and the answers that need nothing of WebRTC."""
+"""The routes of WHEP, who may begin a session, and the answers that need nothing of WebRTC."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+
+from edge_server.sessions.tickets import Allowed, Refused
 
 OFFER_TYPE = "application/sdp"
 ANYWHERE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Location, Accept-Post"}
@@ -16,18 +18,32 @@ _PREFLIGHT = {
 }
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Door = Callable[[str], Allowed | Refused]
+"""Judges a decoded path, ticket and all, as for every other medium."""
 
 
-def routes(post: Answer, delete: Answer) -> list[web.RouteDef]:
-    """Join what begins and what ends a session with preflights and refusals of other methods."""
-    return [
-        web.post("/whep/{item_id}", post),
-        web.options("/whep/{item_id}", _preflight),
-        web.delete("/whep/{item_id}/{session_id}", delete),
-        web.options("/whep/{item_id}/{session_id}", _preflight),
-        web.route("*", "/whep/{item_id}", _not_allowed("POST, OPTIONS")),
-        web.route("*", "/whep/{item_id}/{session_id}", _not_allowed("DELETE, OPTIONS")),
-    ]
+def routes(post: Answer, delete: Answer, door: Door = Allowed) -> list[web.RouteDef]:
+    """Join what begins and what ends a session with preflights and refusals of other methods.
+
+    Only beginning asks the door: the address of a session is a secret of its own (RFC 9725 §5), and whoever has it may
+    end it, even when the ticket has run out.
+    """
+
+    async def begin(request: web.Request) -> web.StreamResponse:
+        ticket, item_id = request.match_info.get("ticket"), request.match_info["item_id"]
+        judged = door(f"/whep/{item_id}" if ticket is None else f"/t/{ticket}/whep/{item_id}")
+        if isinstance(judged, Refused):
+            return words(judged.status, judged.words.rstrip())
+        return await post(request)
+
+    found = []
+    for item in ("/whep/{item_id}", "/t/{ticket}/whep/{item_id}"):
+        found += [web.post(item, begin), web.options(item, _preflight)]
+        found.append(web.route("*", item, _not_allowed("POST, OPTIONS")))
+        session = item + "/{session_id}"
+        found += [web.delete(session, delete), web.options(session, _preflight)]
+        found.append(web.route("*", session, _not_allowed("DELETE, OPTIONS")))
+    return found
 
 
 def words(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:

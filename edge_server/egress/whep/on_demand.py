@@ -25,9 +25,9 @@ log = structlog.get_logger()
 class WhepOnDemand:
     """A ``runtime.service.Service``; the first offer waits until the `WhepService` behind it is loaded."""
 
-    def __init__(self, ctx: EgressContext, *, max_viewers: int) -> None:
-        """As `WhepService`; nothing is loaded yet."""
-        self._ctx, self._max_viewers = ctx, max_viewers
+    def __init__(self, ctx: EgressContext, *, max_viewers: int, door: doors.Door) -> None:
+        """As `WhepService`, behind a door; nothing is loaded yet."""
+        self._ctx, self._max_viewers, self._door = ctx, max_viewers, door
         self._group: asyncio.TaskGroup | None = None
         self._service: WhepService | None = None
         self._loading = asyncio.Lock()
@@ -43,7 +43,7 @@ class WhepOnDemand:
 
     def routes(self) -> list[web.RouteDef]:
         """Offer the routes of this egress."""
-        return doors.routes(self._post, self._delete)
+        return doors.routes(self._post, self._delete, self._door)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until cancelled."""
