@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from edge_server.bootstrap.http_settings import HttpSettings, Tls
+from edge_server.bootstrap.https import listen_tls
 from edge_server.egress import NO_LESSON, SERVER_BANNER
 from edge_server.plane.bad_requests import BadRequests
 from edge_server.plane.counts import Count, Counts
@@ -113,6 +113,7 @@ class HttpPort:
     _runner: web.AppRunner | None = None
     _front: Front | None = None
     _workers: Workers | None = None
+    _tls: asyncio.Server | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled.
@@ -150,16 +151,22 @@ class HttpPort:
             await self._workers.drain()
         if self._front is not None:
             await self._front.drain()
+        if self._tls is not None:
+            self._tls.close()
         if self._runner is not None:
             await self._runner.shutdown()
 
     async def _serve_tls(self, runner: web.AppRunner, tls: Tls, ready: Callable[[], None]) -> None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(tls.certificate, tls.key)
-        await web.TCPSite(runner, self.host, self.port, ssl_context=context).start()
-        self._named("https", runner.addresses[0])
-        ready()
-        await asyncio.Event().wait()
+        assert runner.server is not None, "set up"
+        listening = self._tls = await listen_tls(
+            runner.server, self.host, self.port, self.settings, tls, self.counts, _FAULTS
+        )
+        try:
+            self._named("https", listening.sockets[0].getsockname())
+            ready()
+            await asyncio.Event().wait()
+        finally:
+            listening.close()
 
     async def _serve_plain(self, runner: web.AppRunner, ready: Callable[[], None]) -> None:
         settings = self.settings

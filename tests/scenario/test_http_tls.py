@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from edge_server.bootstrap.http_settings import HttpSettings, Tls
-from tests.plane_lab import Shop, get, open_port
+from edge_server.plane.counts import Count
+from tests.plane_lab import Shop, count, get, open_port, until
 from tests.web_lab import ask_on, read_reply
 
 
@@ -49,6 +50,40 @@ async def test_media_and_pages_over_tls(tmp_path: Path, tls: Tls) -> None:
     async with open_port(shop, settings=HttpSettings(tls=tls)) as port:
         assert port.address.startswith("https://")
         await asyncio.to_thread(run)
+
+
+@pytest.mark.stranger("openssl")
+async def test_no_answer_to_head_has_a_body_whatever_it_says(tmp_path: Path, tls: Tls) -> None:
+    """Not even where aiohttp cannot read the request, and does not know that it was a HEAD (RFC 9110 §9.3.2)."""
+    shop = Shop(tmp_path)
+    shop.put("/media/big", b"x" * 1000)
+
+    def run(*requests: bytes) -> bytes:
+        context = ssl.create_default_context(cafile=str(tls.certificate))
+        with (
+            socket.create_connection(("127.0.0.1", port.port), timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            for each in requests:
+                connection.sendall(each)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+    unreadable = b"HEAD /media/big HTTP/1.1\r\nHost: x\r\nBad field\r\n\r\n"
+    async with open_port(shop, settings=HttpSettings(tls=tls)) as port:
+        for path, status in (("/media/none", b"404"), ("/none", b"404"), ("/media/big", b"200")):
+            said = await asyncio.to_thread(run, get(path, "Connection: close", method="HEAD"))
+            assert said.split()[1] == status and said.endswith(b"\r\n\r\n") and said.count(b"\r\n\r\n") == 1
+        said = await asyncio.to_thread(run, unreadable)
+        assert said.split()[1] == b"400" and said.endswith(b"\r\n\r\n") and said.count(b"\r\n\r\n") == 1
+        said = await asyncio.to_thread(run, get("/media/big"), unreadable[:9], unreadable[9:])
+        taken, refusal = said.split(b"x" * 1000)
+        assert taken.split()[1] == b"200"
+        assert refusal.split()[1] == b"400" and refusal.endswith(b"\r\n\r\n")
+        said = await asyncio.to_thread(run, unreadable.replace(b"HEAD", b"GET"))
+        assert said.split()[1] == b"400" and not said.endswith(b"\r\n\r\n")
+        assert {status: times for status, times in port.counts.statuses() if times} == {200: 2, 400: 3, 404: 2}
+        await until(lambda: count(port, Count.OPEN) == 0)
+        assert count(port, Count.ACCEPTED) == 6
 
 
 async def test_a_certificate_that_is_not_there_is_an_error_at_the_start(tmp_path: Path) -> None:
