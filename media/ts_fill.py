@@ -46,8 +46,12 @@ Piece = bytes | memoryview
 PMT_PID: Final = 0x1000
 VIDEO_PID: Final = 0x100
 AUDIO_PID: Final = 0x101
-FIRST_PCR_TICKS: Final = PTS_HZ
-"""The stream's clock begins at one second: some boxes take 0 for "not set"."""
+LESSON_TICKS: Final = 3 * PTS_HZ
+"""Presentation time of the lesson's start, the same in every rendition: a player that changes from one to another finds
+the same picture at the same time (RFC 8216 §6.2.4), however early the packets of each must leave."""
+FIRST_PCR_MIN_TICKS: Final = PTS_HZ
+"""The stream's clock begins no earlier: some boxes take 0 for "not set". What begins with two seconds of hidden
+pictures starts later instead."""
 WINDOW_PACKETS: Final = 16_384
 """Video packets filled at a time (3 MB)."""
 
@@ -84,7 +88,8 @@ class Filler:
         self._plan = plan = _plan(lesson)
         begin_ticks = int(np.floor(plan.begin_s * PTS_HZ))
         self._begin_s = begin_ticks / PTS_HZ
-        self._shift = FIRST_PCR_TICKS - begin_ticks
+        self._shift = max(LESSON_TICKS, FIRST_PCR_MIN_TICKS - begin_ticks)
+        self._first_pcr = (self._shift + begin_ticks) * 300
         self._audio_first = np.concatenate([[0], np.cumsum(plan.audio_packets)])
         streams = [(self._pictures.codec.stream_type, VIDEO_PID)]
         pids = [PAT_PID, PMT_PID, VIDEO_PID]
@@ -167,7 +172,7 @@ class Filler:
         return whole, slice(skipped, skipped + len(wanted))
 
     def _pcr(self, leave_s: NDArray[np.float64]) -> Ints:
-        return np.asarray(np.round((leave_s - self._begin_s) * PCR_HZ)).astype(np.int64) + FIRST_PCR_TICKS * 300
+        return np.asarray(np.round((leave_s - self._begin_s) * PCR_HZ)).astype(np.int64) + self._first_pcr
 
     def _write_heads(self, window: Window, rows: Bytes, video: Cut, sound: Cut, sound_part: slice) -> None:
         """Write what lies before the payloads."""

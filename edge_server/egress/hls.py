@@ -164,8 +164,8 @@ def pictures_of(packaged: Packaged, flavour: str) -> list[Span]:
 def zero_90khz(packaged: Packaged, flavour: str) -> int:
     """Return the presentation time inside the media at which the lesson begins, modulo 2^33."""
     if flavour == "ts":
-        first = packaged.ts_index.keyframes[0]
-        return (first.pts_90khz - round(first.time_s * _PTS_HZ)) % (1 << 33)
+        last = packaged.ts_index.keyframes[-1]  # the time of the first is 0 even when its picture is shown later
+        return (last.pts_90khz - round(last.time_s * _PTS_HZ)) % (1 << 33)
     form = packaged.fmp4_index.muxed
     return round(form.zero * _PTS_HZ / form.timescale)
 

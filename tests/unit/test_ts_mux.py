@@ -255,6 +255,29 @@ def test_a_line_of_2_mbit_carries_it_in_real_time(tmp_path):
     assert index.presentation_delay_s < 1.3
 
 
+def test_the_lesson_begins_at_the_same_time_whatever_must_leave_before(tmp_path):
+    """RFC 8216 §6.2.4: the same picture has the same time in every rendition."""
+    began, first_pcr = [], []
+    for name, rate in (("thin", 100_000), ("rich", 3_000_000)):
+        index = mux_ts(make_lesson(tmp_path / f"{name}.mp4", seconds=4, bit_rate=rate), tmp_path / f"{name}.ts")
+        began.append([each.pts_90khz for each in index.keyframes])
+        first_pcr.append(index.keyframes[0].pcr_27mhz)
+        assert first_times(tmp_path / f"{name}.ts")["video"] == pytest.approx(3.0, abs=0.001)
+    assert began == [[270_000, 450_000]] * 2
+    assert first_pcr[0] - first_pcr[1] > 0.1 * 27e6, "the test's own sources need the same start"
+
+
+def test_the_clock_begins_at_a_second_even_when_seconds_are_hidden(tmp_path):
+    source, cut = make_lesson(tmp_path / "whole.mp4", seconds=10), tmp_path / "cut.mp4"
+    gop = ["-c:v", "libx264", "-g", "250", "-bf", "0", "-preset", "ultrafast", "-an"]
+    for given, out, how in ((source, tmp_path / "long.mp4", gop), (tmp_path / "long.mp4", cut, ["-c", "copy"])):
+        seek = ["-ss", "6"] if out == cut else []
+        subprocess.run(["ffmpeg", "-v", "error", "-y", *seek, "-i", given, *how, out], check=True, timeout=20)
+    index = mux_ts(cut, tmp_path / "cut.ts")
+    assert index.keyframes[0].pcr_27mhz >= 27_000_000 and index.presentation_delay_s > 5
+    judge(tmp_path / "cut.ts", index)
+
+
 @pytest.mark.parametrize(
     "name",
     ["bad_cut_at_60kB.mp4", "bad_zero_length.mp4", "bad_missing_stsd.mp4", "bad_smallest.mp4", "h264_twos_pcm.mp4",
