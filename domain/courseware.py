@@ -38,7 +38,7 @@ class MediaFamily(Enum):
     PICTURE_TEXT = "picture_text"
 
 
-class Rendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Rendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One encoding of a video item: R12 for old boxes, R40 for new ones. Always a faststart MP4, H.264 (+ AAC)."""
 
     name: str
@@ -66,7 +66,7 @@ class Rendition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """True when the video stream was copied from the source, not encoded again."""
 
 
-class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One file of a picture-text item, or the poster of a video."""
 
     path: str
@@ -76,7 +76,7 @@ class Asset(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     media_type: str
 
 
-class Subtitle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Subtitle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The words of a video in one language, as WebVTT at the lesson's time."""
 
     language: str
@@ -89,7 +89,7 @@ class Subtitle(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     length_bytes: int
 
 
-class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """One learning item: a video in several renditions, or a picture-text page with its images."""
 
     item_id: str
@@ -136,7 +136,7 @@ class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return next((each for each in self.renditions if each.name == name), None)
 
 
-class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """专栏: a named, ordered list of courseware."""
 
     column_id: str
@@ -145,7 +145,7 @@ class Column(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     order: int
 
 
-class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Catalogue(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """Everything that one snapshot offers, in the order in which boxes show it."""
 
     format: int = CATALOGUE_FORMAT

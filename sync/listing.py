@@ -44,7 +44,7 @@ _HASHES = re.compile(r"[0-9a-f]{128}")
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class NamedFile(msgspec.Struct, frozen=True, array_like=True):
+class NamedFile(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One file of a listing. In JSON: an array of these five fields in this order."""
 
     path: str

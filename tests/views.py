@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 from types import MappingProxyType
 
 from domain.courseware import Catalogue
@@ -16,6 +15,6 @@ def snapshot_of(
 ) -> ActiveSnapshot:
     """One release that holds ``files``, and claims to hold whatever else the catalogue lists."""
     claimed = {path for item in (listing.courseware if listing else ()) for path in item.paths()}
-    nowhere = {path: StoredFile(path, "0" * 64, 0, Path("/nowhere")) for path in claimed}
+    nowhere = {path: StoredFile(path, "0" * 64, 0, "/nowhere") for path in claimed}
     held = MappingProxyType({**nowhere, **files})
     return ActiveSnapshot(seq, {channel: ActiveRelease(channel, seq, issued, held, frozenset())})

@@ -74,7 +74,7 @@ def stored(root: Path, objects: Mapping[str, bytes]) -> dict[str, StoredFile]:
         sha256 = hashlib.sha256(data).hexdigest()
         file = root / "objects" / sha256
         file.write_bytes(data)
-        found[name] = StoredFile(name, sha256, len(data), file)
+        found[name] = StoredFile(name, sha256, len(data), str(file))
     return found
 
 

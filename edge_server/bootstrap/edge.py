@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from domain.courseware import CatalogueError
 from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
 from edge_server.bootstrap.failures import Known, briefly, explain
@@ -19,6 +21,7 @@ from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
 from edge_server.bootstrap.pacing import check_pacing, make_multicast, make_pacing
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
+from edge_server.catalog.following import Following
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext, pages
 from edge_server.egress.rtsp import RtspService, Rules
@@ -43,6 +46,7 @@ from runtime.log import LEVELS
 from runtime.registry import gather
 from runtime.service import Service
 from runtime.settings import ConfigError
+from sync import SyncError
 from sync.pull import Puller
 from sync.pull.watch import Watch
 from sync.road import OPEN, Gate, Source
@@ -102,7 +106,7 @@ class Edge:
         self.accounts = AccountBook(root / "accounts.json")
         self.judged = JudgedTime(root, clock)
         self._shelf = Shelf(self.store.derived_root, Apart)
-        self._reader = CatalogReader(self.store, self.judged)
+        self._catalogue = Following(CatalogReader(self.store, self.judged), clock)
 
     @property
     def trust_dir(self) -> Path:
@@ -116,7 +120,7 @@ class Edge:
 
     def view(self) -> CatalogView:
         """Return the catalogue view of the active snapshot."""
-        return self._reader.current()
+        return self._catalogue.current()
 
     @property
     def lan(self) -> Lan:
@@ -200,6 +204,8 @@ class Edge:
         """
         check_settings(self.config)
         config = self.config
+        with suppress(SyncError, CatalogueError):  # whoever asks is told; now nobody waits yet
+            self.view()
         ctx = EgressContext(self.view, self._shelf, self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         pacing = make_pacing(config, self.clock)
@@ -229,7 +235,7 @@ class Edge:
             crew=Crew(Start(self.root, config, memory).command, counts[1:]) if config.workers > 1 else None,
         )
         self._http = http
-        stack: list[Service] = [pacing, rtsp, whep, http, Timekeeper(self.judged, self.clock)]
+        stack: list[Service] = [self._catalogue, pacing, rtsp, whep, http, Timekeeper(self.judged, self.clock)]
         if config.multicast:
             stack.append(make_multicast(config, ctx, pacing))
         if config.lan_find:

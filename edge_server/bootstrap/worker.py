@@ -17,10 +17,12 @@ from pathlib import Path
 
 import msgspec
 
+from domain.courseware import CatalogueError
 from edge_server.bootstrap.admission import make_admission
 from edge_server.bootstrap.http_settings import make_http_settings
 from edge_server.bootstrap.media import make_media
 from edge_server.catalog import CatalogReader
+from edge_server.catalog.following import Following
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext
 from edge_server.packager import Shelf
@@ -36,6 +38,7 @@ from edge_server.store.judged import JudgedTime
 from runtime.clock import SystemClock
 from runtime.log import log_to_stderr
 from runtime.memory import give_back_large_buffers
+from sync import SyncError
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,12 +86,14 @@ async def work(task: Task) -> None:
     """Serve until the main process says that it is enough, or ends."""
     root, config, clock = Path(task.root), task.config, SystemClock()
     store = Store(root)
-    reader = CatalogReader(store, JudgedTime(root, clock))
+    catalogue = Following(CatalogReader(store, JudgedTime(root, clock)), clock)
+    with suppress(SyncError, CatalogueError):  # whoever asks is told, by the main process; now nobody waits yet
+        catalogue.current()
     memory = shared_memory(task.workers, task.memory)
     table, *rows = memory.pieces
     counts = [Counts(each) for each in rows]
     own = counts[1 + task.number]
-    ctx = EgressContext(reader.current, Shelf(store.derived_root), clock)
+    ctx = EgressContext(catalogue.current, Shelf(store.derived_root), clock)
     settings = make_http_settings(config, root)
     room = room_for(settings.limits.connections_max_count, settings.limits.files_max_count)
     over, enough = asyncio.Event(), asyncio.Event()
@@ -120,6 +125,7 @@ async def work(task: Task) -> None:
         accel=settings.accel,
     )
     async with asyncio.TaskGroup() as group:
+        following = group.create_task(catalogue.run(lambda: None))
         running = group.create_task(front.run(lambda: channel.tell(READY)))
         waiting = {group.create_task(each.wait()) for each in (over, enough)}
         await asyncio.wait({running, *waiting}, return_when=asyncio.FIRST_COMPLETED)
@@ -127,7 +133,7 @@ async def work(task: Task) -> None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(settings.grace_s):
                     await front.drain()
-        for each in (running, *waiting):
+        for each in (running, following, *waiting):
             each.cancel()
     channel.close()
 

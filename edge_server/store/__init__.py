@@ -8,7 +8,7 @@ Layout below the root: ``objects/ab/<sha256>`` (mode 0444), ``recipes/``, ``stag
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -28,16 +28,20 @@ POINTER_MAX_BYTES = 16 * 1024 * 1024
 """Some 200 bytes a channel, and one name for each file that is listed but not held."""
 
 
-@dataclass(frozen=True)
-class StoredFile:
-    """One file of the active snapshot."""
+class StoredFile(msgspec.Struct, frozen=True, gc=False):
+    """One file of the active snapshot. There are tens of thousands, so the garbage collector is spared them."""
 
     path: str
     """Its name in the snapshot."""
     sha256: str
     length_bytes: int
-    file: Path
+    place: str
     """Where its bytes lie; read-only."""
+
+    @property
+    def file(self) -> Path:
+        """The place as a path."""
+        return Path(self.place)
 
 
 @dataclass(frozen=True)
@@ -125,11 +129,9 @@ class Store:
         Raises:
             Corrupt: the pointer or a listing that it names is damaged.
         """
-        try:
-            state = self.pointer_file.stat()
-        except FileNotFoundError:
+        mark = self._mark()
+        if mark is None:
             return None
-        mark = (state.st_mtime_ns, state.st_ino, state.st_size)
         if mark != self._seen:
             pointer = self.pointer()
             releases = {
@@ -140,10 +142,34 @@ class Store:
             self._seen = mark
         return self._active
 
+    def is_read(self) -> bool:
+        """Tell whether `active` would return what it returned last; one ``stat``."""
+        return self._mark() == self._seen
+
+    def listings_bytes(self) -> int:
+        """Return how many bytes the listings have that `active` would read.
+
+        Raises:
+            Corrupt: the pointer is damaged.
+        """
+        total = 0
+        for channel, turn in self.pointer().channels.items():
+            with suppress(FileNotFoundError):  # `active` says so
+                total += self.listing_file(channel, turn.seq).stat().st_size
+        return total
+
+    def _mark(self) -> tuple[int, int, int] | None:
+        """Tell one pointer from the next; None before the first."""
+        try:
+            state = self.pointer_file.stat()
+        except FileNotFoundError:
+            return None
+        return state.st_mtime_ns, state.st_ino, state.st_size
+
     def resolve(self, listing: Listing, absent: frozenset[str] = frozenset()) -> ActiveRelease:
         """Join a listing with the places of its objects, without making it active."""
         files = {
-            name: StoredFile(name, each.sha256, each.length_bytes, self.holding.path(each.sha256))
+            name: StoredFile(name, each.sha256, each.length_bytes, self.holding.place(each.sha256))
             for name, each in listing.files.items()
             if name not in absent
         }

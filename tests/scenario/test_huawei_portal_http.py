@@ -46,7 +46,7 @@ def view_of(folder: Path) -> CatalogView:
     catalogue = Catalogue(columns=(Column(column_id="1", title="安全", order=1),), courseware=lessons)
     raw = encode_catalogue(catalogue)
     (folder / "catalogue.json").write_bytes(raw)
-    stored = StoredFile(CATALOGUE_PATH, hashlib.sha256(raw).hexdigest(), len(raw), folder / "catalogue.json")
+    stored = StoredFile(CATALOGUE_PATH, hashlib.sha256(raw).hexdigest(), len(raw), str(folder / "catalogue.json"))
     issued = datetime(2026, 1, 1, tzinfo=UTC)
     return CatalogView(snapshot_of(3, "library", issued, {CATALOGUE_PATH: stored}, listing=catalogue))
 

@@ -85,8 +85,8 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Edge:
     catalogue = root / "catalogue.json"
     catalogue.write_bytes(encode_catalogue(Catalogue(courseware=(item,))))
     files = {
-        name: StoredFile(name, sha256, len(raw), mp4),
-        CATALOGUE_PATH: StoredFile(CATALOGUE_PATH, "0" * 64, catalogue.stat().st_size, catalogue),
+        name: StoredFile(name, sha256, len(raw), str(mp4)),
+        CATALOGUE_PATH: StoredFile(CATALOGUE_PATH, "0" * 64, catalogue.stat().st_size, str(catalogue)),
     }
     active = snapshot_of(1, "library", datetime(2026, 11, 24, tzinfo=UTC), files)
     return Edge(CatalogView(active), Shelf(root / "derived"), packaged.ts)

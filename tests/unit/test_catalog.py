@@ -95,7 +95,7 @@ async def test_a_catalogue_that_cannot_be_read_never_becomes_active(tmp_path: Pa
 def view_at(now: datetime, contact: datetime, *items: Courseware, root: Path) -> CatalogView:
     file = root / "catalogue.json"
     file.write_bytes(catalogue_of(*items, column=FIRST))
-    held = {CATALOGUE_PATH: StoredFile(CATALOGUE_PATH, "0" * 64, 1, file)}
+    held = {CATALOGUE_PATH: StoredFile(CATALOGUE_PATH, "0" * 64, 1, str(file))}
     return CatalogView(snapshot_of(1, "col-1", NOW, held, listing=Catalogue(courseware=items)), now, contact)
 
 

@@ -82,7 +82,7 @@ def view_of(catalogue: Catalogue, folder: Path, seq: int = 7) -> CatalogView:
     raw = encode_catalogue(catalogue)
     file = folder / f"catalogue-{seq}.json"
     file.write_bytes(raw)
-    stored = StoredFile(CATALOGUE_PATH, hashlib.sha256(raw).hexdigest(), len(raw), file)
+    stored = StoredFile(CATALOGUE_PATH, hashlib.sha256(raw).hexdigest(), len(raw), str(file))
     issued = datetime(2026, 1, 1, tzinfo=UTC)
     return CatalogView(snapshot_of(seq, "library", issued, {CATALOGUE_PATH: stored}, listing=catalogue))
 

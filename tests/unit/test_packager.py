@@ -215,7 +215,7 @@ def test_what_is_no_film_is_refused_and_leaves_nothing(tmp_path: Path, content: 
 
 
 def stored(mp4: Path, sha256: str = SHA) -> StoredFile:
-    return StoredFile("courseware/1/R12.mp4", sha256, mp4.stat().st_size, mp4)
+    return StoredFile("courseware/1/R12.mp4", sha256, mp4.stat().st_size, str(mp4))
 
 
 def test_the_shelf_never_packages_on_the_way_to_a_viewer(mp4: Path, tmp_path: Path) -> None:
