@@ -30,7 +30,7 @@ class Bench:
         self.work.mkdir(parents=True)
         self.quick: bool = words.quick
         self.repeats: int = words.repeats or (2 if words.quick else 5)
-        self.seconds: float = words.seconds or (1.5 if words.quick else 3.0)
+        self.seconds: float = words.seconds or 1.0
         self.tickets: bool = words.tickets
         self.words = words
         self.results: dict[str, Any] = {}

@@ -33,11 +33,15 @@ PAGE_BYTES = 4096
 PIECES = 32
 """Different ranges, or segments, that are asked for in turn."""
 CLIENTS = ("drain", "wrk")
+CONTROL = "nginx again"
+"""Against nginx: the noise of the machine. In every other repeat."""
 GEOMEAN_MOST, CELL_MOST, RATE_LEAST = 1.05, 1.15, 0.95
 CHECK_S = 120.0
 LEFT_MOST_COUNT = 8.0
 """Descriptors: files that are kept open to be sent again are few here, since few are asked for."""
 REST_S = 3.0
+LONG_TIMES, LONG_BYTES = 2.5, 300_000_000
+"""How much longer a cell is measured in which more than so much is asked for at once, and comes in lumps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def run(bench: Bench) -> None:
             (root / prefix.lstrip("/")).parent.mkdir(parents=True)
             (root / prefix.lstrip("/")).symlink_to(root)
         contenders = [Contender("edge", edge.pid, edge.http_port)]
-        for name in ("nginx", "nginx again") if bench.words.control else ("nginx",):
+        for name in ("nginx", CONTROL) if bench.words.control else ("nginx",):
             started, port = stack.enter_context(nginx(root, bench.work / name.replace(" ", "-")))
             contenders.append(Contender(name, started.pid, port))
         bad = {kind for kind, wanted in kinds.items() for each in contenders if not check(bench, each, kind, wanted)}
@@ -147,7 +151,8 @@ def run(bench: Bench) -> None:
                 for tool in clients:
                     for repeat in range(bench.repeats):
                         for each in bench.order(contenders, repeat):
-                            one(bench, each, kind, wanted, count, tool, repeat)
+                            if each.name != CONTROL or repeat % 2 == 0:
+                                one(bench, each, kind, wanted, count, tool, repeat)
                     say_cell(bench, kind, count, tool)
         time.sleep(REST_S)
         after = at_rest(bench, edge, "after")
@@ -190,13 +195,15 @@ def one(
 ) -> None:
     """One measurement of one server."""
     row: dict[str, Any] = {"server": contender.name, "kind": kind, "connections": connections, "client": tool}
+    at_once = connections * max(each.length for each in wanted)
+    seconds = bench.seconds * (LONG_TIMES if at_once > LONG_BYTES else 1.0)
     row |= {"repeat": repeat, "at": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
         with bench.watched(row, contender.pid):
             if tool == "wrk":
-                found = wrk.run(wanted, contender.port, contender.pid, connections, bench.seconds, bench.work)
+                found = wrk.run(wanted, contender.port, contender.pid, connections, seconds, bench.work)
             else:
-                found = drain(bench, contender, wanted, connections, bench.seconds, checked=False)
+                found = drain(bench, contender, wanted, connections, seconds, checked=False)
     except Broken as error:
         bench.fault(f"{contender.name}, {kind}, {connections} connections, {tool}: {error}")
         return
@@ -285,7 +292,7 @@ def verdict(bench: Bench, tool: str) -> None:
         invalid="" if valid or not rates else "the client or others were the limit in every cell",
         note=f"{len(valid)} of {len(rates)} cells count",
     )
-    again = [found for cell in cells if (found := ratio(rows, cell, tool, "cpu_s_per_gb", "nginx again"))]
+    again = [found for cell in cells if (found := ratio(rows, cell, tool, "cpu_s_per_gb", CONTROL))]
     if again:
         low, high = min(each.median for each in again), max(each.median for each in again)
         bench.about[f"noise_{tool}"] = f"nginx by itself: {low:.2f} to {high:.2f} (medians of {len(again)} cells)"

@@ -78,13 +78,15 @@ def head(about: Row) -> list[str]:
     """Where, when, with what."""
     versions = about.get("versions", {})
     memory = about.get("memory_bytes", 0) / 2**30
+    of_cells = ", ".join(f"{name} {minutes}" for name, minutes in about.get("minutes_of", {}).items())
+    of_cells = of_cells and f" ({of_cells})"
     words = [
         f"Measured {about.get('date')} at commit {about.get('commit')} on {about.get('cores')} × "
         f"{about.get('processor')}, {memory:.0f} GiB, {about.get('system')}, Python {about.get('python')}.",
         f"{about.get('repeats')} repeats{', the quick form' if about.get('quick') else ''}; "
         f"{'a network namespace of its own' if about.get('own_network') else 'the loopback of the machine'}, "
         f"{about.get('congestion_control')}; load {about.get('load', 0):.1f} at the start; "
-        f"{about.get('minutes', '?')} minutes.",
+        f"{about.get('minutes', '?')} minutes{of_cells}.",
         "",
         "; ".join(f"{name} {version}" for name, version in versions.items()) + ".",
         "",

@@ -167,3 +167,13 @@ def capacity(runs: Iterable[tuple[int, bool]]) -> int:
             break
         best = load
     return best
+
+
+def majority(runs: Iterable[bool], planned: int) -> bool:
+    """Tell whether more than half of the planned runs hold; takes no more runs than it needs to know."""
+    held = failed = 0
+    for fine in runs:
+        held, failed = held + fine, failed + (not fine)
+        if 2 * held > planned or 2 * failed >= planned:
+            break
+    return 2 * held > planned

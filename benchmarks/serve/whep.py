@@ -24,7 +24,7 @@ TIMES_LEAST = 50.0
 VIEWERS_LEAST = 125
 AIORTC_VIEWERS = 2
 """More, and aiortc drops so many pictures that the cost of a viewer means nothing."""
-SECONDS, SECONDS_QUICK = 10.0, 6.0
+SECONDS = 6.0
 HANDSHAKES_S = 90.0
 CLIENT_BUSY_MOST, FRAMES_MISSING_MOST, ANSWERED_LEAST = 0.90, 0.02, 0.9
 
@@ -89,12 +89,11 @@ def run(bench: Bench) -> None:
 def one(bench: Bench, name: str, lesson: Path, repeat: int) -> None:
     """One measurement of one server that was just started."""
     viewers = VIEWERS_LEAST if name == "edge" else AIORTC_VIEWERS
-    seconds = SECONDS_QUICK if bench.quick else SECONDS
     row: dict[str, Any] = {"server": name, "repeat": repeat}
     try:
         with ours(bench) if name == "edge" else aiortc(bench, lesson) as (pid, url), bench.watched(row, pid):
-            words = [sys.executable, "-m", "benchmarks.whep_watchers", url, str(viewers), str(seconds), str(pid)]
-            found = last_json(client(words, within_s=HANDSHAKES_S + seconds)[0])
+            words = [sys.executable, "-m", "benchmarks.whep_watchers", url, str(viewers), str(SECONDS), str(pid)]
+            found = last_json(client(words, within_s=HANDSHAKES_S + SECONDS)[0])
     except Broken as error:
         bench.fault(f"WebRTC, {name}: {error}")
         return

@@ -23,6 +23,7 @@ from benchmarks.serve.verdicts import (
     geomean,
     judge,
     machine_was_limit,
+    majority,
     paired,
     spread,
 )
@@ -238,3 +239,24 @@ def test_runs_of_viewers_count_only_with_all_packets_and_pictures() -> None:
     for bad in ({"client_cpu": 0.95}, {"lost": 1}, {"frames_per_second": 23.0}, {"again": 80}, {"asked": 0}):
         assert whep.why_invalid("edge", good | bad), bad
     assert whep.why_invalid("aiortc", good | {"frames_per_second": 14.0, "asked": 0}) == ""
+
+
+@pytest.mark.parametrize(
+    ("runs", "planned", "held", "taken"),
+    [
+        ([True, True, False], 3, True, 2),
+        ([False, False, True], 3, False, 2),
+        ([True, False, True], 3, True, 3),
+        ([False, True], 2, False, 1),
+        ([True, False], 2, False, 2),
+        ([True], 1, True, 1),
+        ([], 3, False, 0),
+    ],
+)
+def test_a_load_is_tried_until_most_of_its_runs_must_agree(
+    runs: list[bool], planned: int, held: bool, taken: int
+) -> None:
+    left = iter(runs)
+    assert majority(left, planned) is held
+    assert len(list(left)) == len(runs) - taken
+    assert held is (2 * sum(runs[:taken]) > planned)
