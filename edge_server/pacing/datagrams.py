@@ -61,6 +61,8 @@ def _sendmmsg() -> Callable[[int, int, int, int], int] | None:
 class Datagrams:
     """A connected, non-blocking socket; what the kernel does not take at once is lost, as on any line, and counted."""
 
+    __slots__ = ("_at_once_bytes", "_counters", "_send", "_width", "socket", "way")
+
     def __init__(self, sock: socket.socket, width_bytes: int, counters: Counter[str], way: Way | None = None) -> None:
         """Prepare the socket for runs of packets of this width."""
         self.socket = sock

@@ -12,7 +12,7 @@ from contextlib import suppress
 import numpy as np
 
 from edge_server.pacing.chunks import Source
-from edge_server.pacing.datagrams import Datagrams, Way
+from edge_server.pacing.datagrams import A_SEND_MAX_COUNT, Datagrams, Way
 from edge_server.pacing.framing import RAW, Frame, frame
 from edge_server.pacing.stream import SLIP_S, Stream
 from edge_server.pacing.timeline import PAYLOAD_MAX_BYTES
@@ -27,6 +27,19 @@ _DATAGRAMS_A_LOOK = 32
 
 class Sink(ABC):
     """The common part: takes what is due from the leased file and hands it on."""
+
+    __slots__ = (
+        "_ended",
+        "_first",
+        "_head",
+        "_kind",
+        "_preamble",
+        "_ready",
+        "_ready_is",
+        "_source",
+        "_width",
+        "stream",
+    )
 
     may_stick = False
     """Its reader can stop taking, so that ``stuck`` has to be asked now and then."""
@@ -64,8 +77,11 @@ class Sink(ABC):
         late = at - due[index]
         if late < 0:
             return
-        stop = bisect_right(due, at, index)
-        if late > SLIP_S or stop == len(due):
+        most = index + A_SEND_MAX_COUNT
+        if most > len(due):
+            most = len(due)
+        stop = bisect_right(due, at, index, most)
+        if stop == most or late > SLIP_S:
             self._step(now, unix_s)
             return
         width, first = self._width, self._first
@@ -161,6 +177,8 @@ class Sink(ABC):
 class UdpSink(Sink):
     """Datagrams from a pair of connected sockets: to the peer's own address, and to no other."""
 
+    __slots__ = ("_control", "_counters", "_data", "_out")
+
     def __init__(
         self,
         source: Source,
@@ -223,6 +241,8 @@ class TcpSink(Sink):
     Nothing waits in our process but the rest of one frame: what the connection does not take stays in the stream, which
     then slips.
     """
+
+    __slots__ = ("_control_channel", "_full_since", "_now", "_waited", "_waiting_bytes", "_write", "_write_now")
 
     may_stick = True
 

@@ -7,6 +7,7 @@ place in the file.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ BLOCK_MAX_BYTES = 192 * PAYLOAD_MAX_BYTES
 LEAD_S = 0.25
 """How far the sender may be ahead of the stream's clock; also the burst at the start."""
 _DUE_MAX_COUNT = 512
-"""Blocks whose times are remembered, some 6 kB each."""
+"""Blocks whose times are remembered, some 2 kB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Packets:
                 index += -(-(min(end, start + most) - start) // stride)
         self.starts.append(length)
         self.firsts.append(index)
-        self._due: dict[int, list[float]] = {}
+        self._due: dict[int, array[float]] = {}
 
     def block_at(self, offset_bytes: int) -> int:
         """Return the block that this byte is in; the number of blocks for the end of the file."""
@@ -120,7 +121,7 @@ class Packets:
         block = self.block_at(offset_bytes)
         return block == len(self.strides) or (offset_bytes - self.starts[block]) % self.strides[block] == 0
 
-    def due_s(self, block: int) -> list[float]:
+    def due_s(self, block: int) -> array[float]:
         """Return when each packet of a block is to leave, in seconds of the stream's clock.
 
         A packet leaves as early as the lead allows for its last byte, but not later than the turn of its first
@@ -132,7 +133,7 @@ class Packets:
             edges = np.append(np.arange(start, stop, stride), stop)
             times = self.timeline.times_at(edges)
             turn = np.maximum(times[:-1], self.timeline.times_at(edges[:-1] + TS_BYTES) - LEAD_S)
-            found = np.minimum(times[1:] - LEAD_S, turn).tolist()
+            found = array("d", np.minimum(times[1:] - LEAD_S, turn).tobytes())
             if len(self._due) >= _DUE_MAX_COUNT:
                 del self._due[next(iter(self._due))]
             self._due[block] = found

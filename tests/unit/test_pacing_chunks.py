@@ -71,7 +71,7 @@ def test_every_byte_is_in_one_packet_and_every_cut_begins_one(cuts: list[int], l
         assert stop - start <= BLOCK_MAX_BYTES
         count = -(-(stop - start) // stride)
         assert packets.firsts[block + 1] - packets.firsts[block] == count == len(packets.due_s(block))
-        assert packets.due_s(block) == sorted(packets.due_s(block)) and packets.block_at(stop - 1) == block
+        assert list(packets.due_s(block)) == sorted(packets.due_s(block)) and packets.block_at(stop - 1) == block
         at = stop
     assert at == length * 188
     for each in cuts:
