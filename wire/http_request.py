@@ -51,9 +51,10 @@ class RequestFields:
     """User-Agent, for a log."""
 
     @property
-    def plain(self) -> bool:
-        """Tell whether a GET with these fields asks for the whole, whatever it is."""
-        return not self.conditions
+    def usual(self) -> bool:
+        """Tell whether HTTP/1.1 GET with these fields asks for the whole or one range, and keeps the connection."""
+        asks = not self.conditions or self.first_last is not None
+        return asks and self.stays[1] and self.hosts == 1 and not self.odd and not self.length_bytes
 
 
 def is_other_version(line: bytes) -> bool:

@@ -33,8 +33,10 @@ class Connection:
         "offset",
         "peer",
         "queued",
+        "recv",
         "request",
         "rest",
+        "send",
         "served",
         "since_s",
         "sock",
@@ -49,6 +51,7 @@ class Connection:
     def __init__(self, sock: socket.socket, peer: str, now_s: float) -> None:
         """``sock`` does not block."""
         self.sock, self.fd, self.peer = sock, sock.fileno(), peer
+        self.recv, self.send = sock.recv, sock.send
         self.state: int = ASKING
         self.since_s = now_s
         self.counted = True

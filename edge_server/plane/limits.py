@@ -15,14 +15,13 @@ ACCEPTS_MAX_COUNT = 64
 RECV_MAX_BYTES = 16 * 1024
 REST_MAX_BYTES = 64 * 1024
 """Input that waits behind a request that aiohttp is answering."""
-READY_MAX_COUNT = 1024
-READY_MAX_BYTES = 1024
-"""Requests, byte for byte, whose answer is remembered as it was written: players of one kind ask alike."""
-READY_MADE_MAX_BYTES = 8192
-"""Of such an answer, apart from ranges of files."""
+REPEATED_MADE_MAX_BYTES = 8192
+"""Bytes of an answer that is kept as it was written, apart from the range of a file: the head of an fMP4 segment."""
+REPEATED_MAX_COUNT = 64
+"""Ranges of one resource whose answer is kept; players of one kind ask alike."""
 FIELDS_KNOWN_MAX_COUNT = 1024
 FIELDS_KNOWN_MAX_BYTES = 512
-"""Of one set of field lines that is remembered as read; a box sends the same ones again and again."""
+"""Of one field section that is remembered as read; a box sends the same one again and again."""
 
 
 @dataclass(frozen=True, slots=True)

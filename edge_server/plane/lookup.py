@@ -8,18 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_server.egress import FileRange, Find, Resource
-from edge_server.plane.answers import Piece, cut, field_lines, length_of, plan
+from edge_server.plane.answers import Piece, cut, field_lines, length_of, plan, range_fields, simple_range, status_line
 from edge_server.plane.connection import FileStep
 from edge_server.plane.leases import Leases, OpenFile
-from edge_server.plane.limits import Limits
-from edge_server.sessions.tickets import Allowed, Refused
-from wire.http_request import path_of
+from edge_server.plane.limits import REPEATED_MAX_COUNT, Limits
+from edge_server.plane.repeated import Range, Repeated
+from edge_server.sessions.tickets import PREFIX, Allowed, Refused
+from wire.http_request import RequestFields, path_of
 
 Door = Callable[[str, float], Allowed | Refused]
 """Judges a decoded path at a monotonic time; what it allows names the path without its ticket. Of a path that has none
 it always says the same."""
+TICKETS_KNOWN_MAX_COUNT = 4096
+"""Tickets, as they stand in targets, that were found to be plain text."""
 CHECK_S = 1.0
 """A file that is open is looked at again so often: its name may be gone."""
+Answer = tuple[int, bytes, bytes, tuple[bytes | FileStep, ...], int]
+"""Status; the head before the date, and behind it, the empty line included; the body; length of what was asked for."""
+_OK, _PARTIAL = status_line(200), status_line(206)
+_TICKET = PREFIX.encode()
 _OVERHEAD_BYTES = 1024
 _PART_BYTES = 256
 """Of memory for naming one part twice; a DASH segment has hundreds."""
@@ -68,11 +75,12 @@ class Found:
         "files",
         "given_up",
         "held_bytes",
-        "judged_each_time",
         "length_bytes",
+        "open",
         "path",
         "pieces",
         "range_fields",
+        "repeated",
         "resource",
         "whole",
     )
@@ -93,10 +101,18 @@ class Found:
         self.pieces = self.steps(resource.parts)
         self.check_s = 0.0
         self.given_up = 0
-        self.judged_each_time = False
-        """There is a ticket in the path, which will not be good for ever."""
+        self.open = False
+        """It was asked for without a ticket, and allowed."""
+        self.repeated: dict[Range | None, Repeated] = {}
+        """Answers as they were written: of one range, or of the whole (None)."""
         made = sum(len(part) for part in resource.parts if isinstance(part, bytes))
         self.held_bytes = _OVERHEAD_BYTES + _PART_BYTES * len(resource.parts) + made
+
+    def repeat(self, part: Range | None, answer: Repeated) -> None:
+        """Keep an answer as it was written."""
+        if len(self.repeated) >= REPEATED_MAX_COUNT:
+            self.repeated.clear()
+        self.repeated[part] = answer
 
     def steps(self, pieces: Iterable[Piece]) -> tuple[bytes | FileStep, ...]:
         """Name the open files of pieces."""
@@ -115,6 +131,23 @@ class Found:
             return ((opened, offset + start, offset + stop),)
         return self.steps(cut(self.resource.parts, start, stop))
 
+    def answer(self, method: str, fields: RequestFields, ending: bytes, accel: Accel | None) -> Answer:
+        """Decide what is sent for a GET or HEAD; ``ending`` ends the head."""
+        whole = self.length_bytes
+        if accel is not None and (sent := by_accel(self, accel)) is not None:
+            return 200, _OK, sent + ending, (), whole
+        if method == "GET":
+            if not fields.conditions:
+                return 200, _OK, self.whole + ending, self.pieces, whole
+            if fields.first_last is not None and (part := simple_range(fields.first_last, whole)) is not None:
+                start, stop = part
+                after = self.range_fields + range_fields(start, stop, whole) + ending
+                return 206, _PARTIAL, after, self.cut(start, stop), stop - start
+        made = plan(method, self.resource, fields.conditions)
+        asked_bytes = sum(map(length_of, made.body))
+        after = field_lines(made.fields) + ending
+        return made.status, status_line(made.status), after, self.steps(made.body), asked_bytes
+
     def usable(self) -> bool:
         """Tell whether the files are still open and what they were."""
         return all(opened.users and not opened.gone() for opened in self.files.values())
@@ -130,6 +163,7 @@ class Lookup:
         self._held_bytes = 0
         self._view: object = None
         self._looked = False
+        self._tickets: dict[bytes, str] = {}
 
     def __len__(self) -> int:
         """Count what is remembered."""
@@ -140,26 +174,32 @@ class Lookup:
         self._looked = False
 
     def find(self, target: bytes, now_s: float) -> tuple[Found, int] | None:
-        """Return what to send and to which viewing; None when somebody else must answer (and knows the words)."""
+        """Return what to send and to which viewing; None when somebody else must answer (and knows the words).
+
+        What was found is remembered without the ticket: whoever has one asks for the same things.
+        """
         if not self._looked:
-            view = self._media.view()
-            if view is not self._view:
-                self.clear()
-                self._view = view
-            self._looked = True
+            self._look()
+        ticket = ""
+        if target.startswith(_TICKET):
+            end = target.find(b"/", len(_TICKET))
+            known = self._tickets.get(target[:end]) if end >= 0 else None
+            if known is None and (end < 0 or (known := self._plain(target[:end])) is None):
+                return None
+            ticket, target = known, target[end:]
         found = self._known.get(target)
         path = found.path if found is not None else path_of(target)
         if path is None:
             return None
-        inner, viewing = path, 0
-        if found is None or found.judged_each_time:
-            allowed = self._media.door(path, now_s)
-            if isinstance(allowed, Refused):
+        viewing = 0
+        if ticket or found is None or not found.open:
+            allowed = self._media.door(ticket + path, now_s)
+            if isinstance(allowed, Refused) or allowed.path != path:
                 return None
-            inner, viewing = allowed.path, allowed.viewing
+            viewing = allowed.viewing
         if found is None or now_s >= found.check_s or found.given_up != self._leases.given_up:
             if found is None or not found.usable():
-                found = self._remember(target, path, inner)
+                found = self._remember(target, path)
                 if found is None:
                     return None
             for file in found.files:
@@ -167,7 +207,26 @@ class Lookup:
             found.check_s = now_s + CHECK_S
             found.given_up = self._leases.given_up
             self._known.move_to_end(target)
+        if not ticket:
+            found.open = True
         return found, viewing
+
+    def _look(self) -> None:
+        view = self._media.view()
+        if view is not self._view:
+            self.clear()
+            self._view = view
+        self._looked = True
+
+    def _plain(self, ticket: bytes) -> str | None:
+        """Return a ticket as text, as it stands in a decoded path; None when it is written in another way."""
+        text = path_of(ticket)
+        if text is None or text.encode() != ticket:
+            return None
+        if len(self._tickets) >= TICKETS_KNOWN_MAX_COUNT:
+            self._tickets.clear()
+        self._tickets[ticket] = text
+        return text
 
     def clear(self) -> None:
         """Forget everything; what is being sent stays open until it is sent."""
@@ -175,16 +234,15 @@ class Lookup:
         self._held_bytes = 0
         self._leases.clear()
 
-    def _remember(self, target: bytes, path: str, inner: str) -> Found | None:
+    def _remember(self, target: bytes, path: str) -> Found | None:
         before = self._known.pop(target, None)
         if before is not None:
             self._held_bytes -= before.held_bytes
-        resource = self._media.find(inner)
+        resource = self._media.find(path)
         files = self._opened(resource) if resource is not None else None
         if resource is None or files is None:
             return None
         found = Found(path, resource, files)
-        found.judged_each_time = path != inner
         self._known[target] = found
         self._held_bytes += found.held_bytes
         while len(self._known) > self._limits.found_max_count or (

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from edge_server.plane.answers import field_lines, length_of, plan, range_fields, simple_range, status_line
+from edge_server.plane.answers import field_lines, status_line
 from edge_server.plane.connection import ASKING, CLOSED, LEAVING, SENDING, Connection
 from edge_server.plane.counts import Count, Counts
 from edge_server.plane.journal import Journal
@@ -22,9 +22,9 @@ from edge_server.plane.limits import (
     TURN_MAX_BYTES,
     Limits,
 )
-from edge_server.plane.lookup import Accel, Found, Lookup, Media, by_accel
+from edge_server.plane.lookup import Accel, Found, Lookup, Media
 from edge_server.plane.pages import Pages
-from edge_server.plane.ready import Answer, Ready, ReadyAnswers
+from edge_server.plane.repeated import repeated
 from edge_server.plane.sending import Sending
 from runtime.clock import Clock
 from wire.http_request import HEAD_MAX_BYTES, RequestFields, is_other_version, read_fields, read_line
@@ -35,8 +35,8 @@ HandOver = Callable[[socket.socket, bytes, str], None]
 """Takes a connection, the bytes read from it, and the peer's address."""
 _IN, _OUT, _BROKEN = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.EPOLLERR
 _HALF = select.EPOLLRDHUP
+_ASKS = _IN | _OUT
 _KEEP, _KEEP_10, _CLOSE = b"\r\n", b"Connection: keep-alive\r\n\r\n", b"Connection: close\r\n\r\n"
-_OK, _PARTIAL = status_line(200), status_line(206)
 _WORDS = {
     400: "请求有误 / bad request\n",
     408: "请求太慢 / the request took too long\n",
@@ -73,7 +73,10 @@ class Plane(Sending):
         self.draining = False
         self._media, self._hand_over, self._accel = media, hand_over, accel
         self._known_fields: dict[bytes, RequestFields] = {}
-        self._ready = ReadyAnswers()
+        self._usual_fields: dict[bytes, RequestFields] = {}
+        """Of them, those that ask for the whole or one range, without a body, and let the connection be kept."""
+        self._swift = journal is None and accel is None
+        """Most requests may take the short way."""
         self._asked = b""
         """What begins with the present request."""
 
@@ -112,7 +115,10 @@ class Plane(Sending):
             connection = connections.get(fd)
             if connection is not None:
                 try:
-                    self._event(connection, event)
+                    if event == _ASKS and connection.state == ASKING and not connection.queued:
+                        self._read(connection)
+                    else:
+                        self._event(connection, event)
                 except Exception:  # a fault of this program costs one connection, not the other events of the turn
                     log.exception("a connection ended by a fault", peer=connection.peer)
                     self._close(connection)
@@ -228,7 +234,7 @@ class Plane(Sending):
 
     def _read(self, connection: Connection) -> None:
         try:
-            data = connection.sock.recv(RECV_MAX_BYTES)
+            data = connection.recv(RECV_MAX_BYTES)
         except BlockingIOError:
             connection.unread = False
             return
@@ -243,7 +249,7 @@ class Plane(Sending):
             data = self._asked = connection.rest + data
             connection.rest = b""
             self._request(connection, data, False)
-        else:
+        elif not self._swift or not self._again(connection, data):
             self._asked = data
             self._request(connection, data, True)
 
@@ -256,18 +262,35 @@ class Plane(Sending):
         else:
             self._read(connection)
 
+    def _again(self, connection: Connection, data: bytes) -> bool:
+        """Answer a request as one like it was answered before; False: nothing was done.
+
+        Like it is one with the same field section, byte for byte, for the same resource.
+        """
+        line_end = data.find(b"\r\n")
+        fields = self._usual_fields.get(data[line_end:-4])
+        if (
+            fields is None
+            or data[:5] != b"GET /"
+            or data[line_end - 9 : line_end + 1] != b" HTTP/1.1\r"
+            or connection.half_closed
+            or data[-4:] != b"\r\n\r\n"
+            or self.draining
+        ):
+            return False
+        known = self._find(data[4 : line_end - 9])
+        if known is None:
+            return False
+        found, viewing = known
+        answer = found.repeated.get(fields.first_last)
+        if answer is None or not self._at_once(connection, answer):
+            return False
+        if viewing:
+            self._media.seen(viewing, answer.asked_bytes, self._now_s)
+        return True
+
     def _request(self, connection: Connection, data: bytes, fresh: bool) -> None:
         """Answer the request at the start of ``data``; ``fresh``: its first byte was not seen before."""
-        ready = self._ready.get(data)
-        if ready is not None:
-            known = self._find(ready.target)
-            if known is not None and known[0] is ready.found and not self.draining:
-                connection.keep = ready.keep
-                if self._journal is not None:
-                    connection.request, connection.agent = ready.line, ready.agent
-                self._give(connection, ready.answer, known[1])
-                return
-            del self._ready[data]
         end = data.find(b"\r\n\r\n")
         if end < 0 or end > HEAD_MAX_BYTES:
             self._partial(connection, data, fresh)
@@ -309,32 +332,14 @@ class Plane(Sending):
             connection.request, connection.agent = line.decode("latin-1"), fields.agent
         resource, viewing = found
         ending = _CLOSE if not keep else _KEEP if minor else _KEEP_10
-        answer = self._answer(resource, method, fields, ending)
-        if not connection.rest and not self.draining:
-            self._ready.remember(data, Ready(target, resource, answer, keep, line.decode("latin-1"), fields.agent))
-        self._give(connection, answer, viewing)
-
-    def _give(self, connection: Connection, answer: Answer, viewing: int) -> None:
+        status, before, after, pieces, asked_bytes = resource.answer(method, fields, ending, self._accel)
+        if ending is _KEEP and method == "GET" and fields.usual:
+            again = repeated(status, before, after, pieces, asked_bytes)
+            if again is not None:
+                resource.repeat(fields.first_last, again)
         if viewing:
-            self._media.seen(viewing, answer.asked_bytes, self._now_s)
-        self._send(connection, answer.status, answer.before + self._date + answer.after, answer.pieces)
-
-    def _answer(self, found: Found, method: str, fields: RequestFields, ending: bytes) -> Answer:
-        """Decide what is sent."""
-        whole = found.length_bytes
-        if self._accel is not None and (sent := by_accel(found, self._accel)) is not None:
-            return Answer(200, _OK, sent + ending, (), whole)
-        if method == "GET":
-            if not fields.conditions:
-                return Answer(200, _OK, found.whole + ending, found.pieces, whole)
-            if fields.first_last is not None and (part := simple_range(fields.first_last, whole)) is not None:
-                start, stop = part
-                after = found.range_fields + range_fields(start, stop, whole) + ending
-                return Answer(206, _PARTIAL, after, found.cut(start, stop), stop - start)
-        made = plan(method, found.resource, fields.conditions)
-        asked_bytes = sum(map(length_of, made.body))
-        after = field_lines(made.fields) + ending
-        return Answer(made.status, status_line(made.status), after, found.steps(made.body), asked_bytes)
+            self._media.seen(viewing, asked_bytes, self._now_s)
+        self._send(connection, status, before + self._date + after, pieces)
 
     def _find(self, target: bytes) -> tuple[Found, int] | None:
         try:
@@ -347,7 +352,10 @@ class Plane(Sending):
         if fields is not None and len(lines) <= FIELDS_KNOWN_MAX_BYTES:
             if len(self._known_fields) >= FIELDS_KNOWN_MAX_COUNT:
                 self._known_fields.clear()
+                self._usual_fields.clear()
             self._known_fields[lines] = fields
+            if fields.usual:
+                self._usual_fields[lines] = fields
         return fields
 
     def _partial(self, connection: Connection, data: bytes, fresh: bool) -> None:

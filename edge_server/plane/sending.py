@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections import deque
 from datetime import UTC
+from os import sendfile
 
 from edge_server.egress import SERVER_BANNER
 from edge_server.plane.connection import ASKING, CLOSED, LEAVING, READING, SENDING, Connection, FileStep
@@ -17,6 +17,7 @@ from edge_server.plane.journal import Journal
 from edge_server.plane.leases import PIECE_BITS, OpenFile
 from edge_server.plane.limits import RECV_MAX_BYTES, SEND_MAX_BYTES, Limits
 from edge_server.plane.pages import Pages
+from edge_server.plane.repeated import Repeated
 from runtime.clock import Clock
 from wire.http_range import http_date
 
@@ -78,24 +79,15 @@ class Sending(ABC):
 
     def _send(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:
         """Send an answer as far as the client takes it now; the rest follows as it does."""
-        if 0 < len(pieces) <= 2 and connection.keep and self._journal is None:
-            first, last = pieces[0], pieces[-1]
-            if not isinstance(last, bytes):
-                if first is last:
-                    if self._at_once(connection, status, head, 0, last):
-                        return
-                elif isinstance(first, bytes) and self._at_once(connection, status, head + first, len(first), last):
-                    return
         self._begin(connection, status, head, pieces)
         self._push(connection)
 
-    def _at_once(self, connection: Connection, status: int, head: bytes, made_bytes: int, piece: FileStep) -> bool:
-        """Send a short answer that needs no memory of its own; False: nothing was sent.
+    def _at_once(self, connection: Connection, answer: Repeated) -> bool:
+        """Send an answer that fits in one call and needs no memory of its own; False: nothing was sent.
 
-        The last ``made_bytes`` of the head belong to the body. Does what `_begin`, `_push` and `_finish` do: most
-        answers are such, and each touch of the state costs.
+        Does what `_begin`, `_push` and `_finish` do: most answers are such, and each touch of the state costs.
         """
-        opened, offset, stop = piece
+        opened, offset, stop = answer.step
         length, now_s, warm = stop - offset, self._now_s, opened.warm
         if (
             length > SEND_MAX_BYTES
@@ -104,12 +96,12 @@ class Sending(ABC):
             or warm.get((stop - 1) >> PIECE_BITS, 0.0) <= now_s
         ):
             return False
+        head = answer.dated(self._date)
         sent = count = 0
-        row = self._row
         try:
-            sent = connection.sock.send(head, _MORE)
+            sent = connection.send(head, _MORE)
             if sent == len(head):
-                count = os.sendfile(connection.fd, opened.fd, offset, length)
+                count = sendfile(connection.fd, opened.fd, offset, length)
                 if not count:
                     self._abort(connection)
                     return True
@@ -120,18 +112,19 @@ class Sending(ABC):
             self._gone(connection)
             return True
         self._left_bytes -= count
-        row[_BODY_BYTES] += count + made_bytes
+        row = self._row
+        row[_BODY_BYTES] += count + answer.made_bytes
+        connection.since_s = now_s
         if count == length:
             row[_REQUESTS] += 1
-            row[PLACES[status]] += 1
+            row[PLACES[answer.status]] += 1
             connection.served = True
-            connection.since_s = now_s
-            if connection.rest or connection.unread or connection.half_closed:
+            if connection.unread:
                 self._put(connection)
             return True
-        self._begin(connection, status, head[sent:], (piece,))
+        self._begin(connection, answer.status, head[sent:], (answer.step,))
         connection.offset += count
-        connection.body_bytes = count + made_bytes
+        connection.body_bytes = count + answer.made_bytes
         return True
 
     def _begin(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:
@@ -164,7 +157,7 @@ class Sending(ABC):
                 data = connection.data
                 more = opened is not None or connection.steps is not None
                 try:
-                    count = connection.sock.send(data, _MORE if more else 0)
+                    count = connection.send(data, _MORE if more else 0)
                 except BlockingIOError:
                     return
                 except OSError:
@@ -192,7 +185,7 @@ class Sending(ABC):
                     self._wait_for_disk(connection, opened, piece)
                     return
                 try:
-                    count = os.sendfile(fd, opened.fd, offset, length)
+                    count = sendfile(fd, opened.fd, offset, length)
                 except BlockingIOError:
                     return
                 except OSError:
@@ -278,7 +271,7 @@ class Sending(ABC):
     def _discard(self, connection: Connection) -> None:
         try:
             for _ in range(4):
-                if not connection.sock.recv(RECV_MAX_BYTES):
+                if not connection.recv(RECV_MAX_BYTES):
                     self._close(connection)
                     return
         except BlockingIOError:

@@ -13,6 +13,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 PREFIX = "/t/"
 TICKETED = ("/hls/", "/dash/", "/media/", "/whep/")
@@ -30,8 +31,7 @@ _LENGTH = 4 * (_BODY.size + _MAC_BYTES) // 3
 """Letters of a ticket: 33 bytes need no padding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(NamedTuple):
     """The request may be answered."""
 
     path: str

@@ -1,0 +1,41 @@
+"""Answers that need no thought: GET of the whole or of one range, HTTP/1.1, kept alive, sent from at most one file."""
+
+from __future__ import annotations
+
+from edge_server.plane.connection import FileStep
+from edge_server.plane.limits import REPEATED_MADE_MAX_BYTES
+
+Range = tuple[int, int]
+"""First and last byte asked for, the last -1 for all that follow."""
+
+
+class Repeated:
+    """An answer as it was written, but for the date, which is put in once a second."""
+
+    __slots__ = ("_after", "_before", "_date", "asked_bytes", "head", "made_bytes", "status", "step")
+
+    def __init__(self, status: int, before: bytes, after: bytes, made: bytes, step: FileStep, asked_bytes: int) -> None:
+        """``before`` and ``after`` are the head around the date, ``made`` the body's bytes in front of the file's."""
+        self.status, self.step, self.asked_bytes = status, step, asked_bytes
+        self.made_bytes = len(made)
+        self._before, self._after = before, after + made
+        self._date = self.head = b""
+
+    def dated(self, date: bytes) -> bytes:
+        """Return the head, and the first bytes of the body behind it."""
+        if date is not self._date:
+            self._date = date
+            self.head = self._before + date + self._after
+        return self.head
+
+
+def repeated(
+    status: int, before: bytes, after: bytes, pieces: tuple[bytes | FileStep, ...], asked_bytes: int
+) -> Repeated | None:
+    """Return an answer to be kept; None for one that has another shape, or whose own bytes are many."""
+    if not pieces or len(pieces) > 2:
+        return None
+    made, step = pieces[0] if len(pieces) == 2 else b"", pieces[-1]
+    if isinstance(step, bytes) or not isinstance(made, bytes) or len(made) > REPEATED_MADE_MAX_BYTES:
+        return None
+    return Repeated(status, before, after, made, step, asked_bytes)
