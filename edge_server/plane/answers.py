@@ -21,6 +21,15 @@ REASONS = {
     503: "Service Unavailable",
     505: "HTTP Version Not Supported",
 }
+REFUSALS = {
+    400: "请求有误 / bad request\n",
+    408: "请求太慢 / the request took too long\n",
+    414: "地址太长 / the address is too long\n",
+    431: "请求头太长 / the head of the request is too long\n",
+    505: "只支持 HTTP/1.1 / HTTP/1.1 only\n",
+    503: "服务器忙，请稍后再试 / busy; try again soon\n",
+}
+RETRY_AFTER_S = 5
 Piece = bytes | FileRange
 
 

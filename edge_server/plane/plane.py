@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from edge_server.plane.answers import field_lines, status_line
+from edge_server.plane.answers import REFUSALS, RETRY_AFTER_S, field_lines, status_line
 from edge_server.plane.connection import ASKING, CLOSED, LEAVING, SENDING, Connection
 from edge_server.plane.counts import Count, Counts
 from edge_server.plane.journal import Journal
@@ -37,15 +37,6 @@ _IN, _OUT, _BROKEN = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP | select.E
 _HALF = select.EPOLLRDHUP
 _ASKS = _IN | _OUT
 _KEEP, _KEEP_10, _CLOSE = b"\r\n", b"Connection: keep-alive\r\n\r\n", b"Connection: close\r\n\r\n"
-_WORDS = {
-    400: "请求有误 / bad request\n",
-    408: "请求太慢 / the request took too long\n",
-    414: "地址太长 / the address is too long\n",
-    431: "请求头太长 / the head of the request is too long\n",
-    505: "只支持 HTTP/1.1 / HTTP/1.1 only\n",
-    503: "服务器忙，请稍后再试 / busy; try again soon\n",
-}
-RETRY_AFTER_S = 5
 
 
 class Plane(Sending):
@@ -122,6 +113,8 @@ class Plane(Sending):
                 except Exception:  # a fault of this program costs one connection, not the other events of the turn
                     log.exception("a connection ended by a fault", peer=connection.peer)
                     self._close(connection)
+        if self._due:
+            self._send_due()
         queue = self._queue
         for _ in range(len(queue)):  # those that are put back have their next turn behind all others
             if self._left_bytes <= 0:
@@ -263,7 +256,7 @@ class Plane(Sending):
             self._read(connection)
 
     def _again(self, connection: Connection, data: bytes) -> bool:
-        """Answer a request as one like it was answered before; False: nothing was done.
+        """Answer a request, in this turn, as one like it was answered before; False: nothing was done.
 
         Like it is one with the same field section, byte for byte, for the same resource.
         """
@@ -283,8 +276,11 @@ class Plane(Sending):
             return False
         found, viewing = known
         answer = found.repeated.get(fields.first_last)
-        if answer is None or not self._at_once(connection, answer):
+        if answer is None:
             return False
+        connection.keep = True
+        answer.step[0].users += 1  # what the rest of the turn finds may push it out of the leases
+        self._due.append((connection, answer))
         if viewing:
             self._media.seen(viewing, answer.asked_bytes, self._now_s)
         return True
@@ -385,7 +381,7 @@ class Plane(Sending):
 
     def _turn_away(self, connection: Connection, status: int) -> None:
         """Say in a few words why there is no answer, and close."""
-        body = _WORDS[status].encode()
+        body = REFUSALS[status].encode()
         fields = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(body)))]
         if status == 503:
             fields.append(("Retry-After", str(RETRY_AFTER_S)))

@@ -10,6 +10,8 @@ from collections import deque
 from datetime import UTC
 from os import sendfile
 
+import structlog
+
 from edge_server.egress import SERVER_BANNER
 from edge_server.plane.connection import ASKING, CLOSED, LEAVING, READING, SENDING, Connection, FileStep
 from edge_server.plane.counts import PLACES, Count, Counts
@@ -20,6 +22,8 @@ from edge_server.plane.pages import Pages
 from edge_server.plane.repeated import Repeated
 from runtime.clock import Clock
 from wire.http_range import http_date
+
+log = structlog.get_logger()
 
 _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _MORE = socket.MSG_MORE
@@ -47,6 +51,10 @@ class Sending(ABC):
         self._pages = pages
         self._connections: dict[int, Connection] = {}
         self._queue: deque[Connection] = deque()
+        self._due: list[tuple[Connection, Repeated]] = []
+        """Answers of this turn. All are found before the first is sent: each send drives what Python needs out of the
+        processor's caches, and 32 turns of one kind of work cost less than 32 times two kinds.
+        """
         self._scheduled = self._closed = False
         self._row = counts.row
         self._leaving = self._left_bytes = 0
@@ -82,50 +90,65 @@ class Sending(ABC):
         self._begin(connection, status, head, pieces)
         self._push(connection)
 
-    def _at_once(self, connection: Connection, answer: Repeated) -> bool:
-        """Send an answer that fits in one call and needs no memory of its own; False: nothing was sent.
+    def _send_due(self) -> None:
+        """Send what this turn's requests asked for."""
+        due, self._due = self._due, []
+        row = self._row
+        for connection, answer in due:
+            opened = answer.step[0]
+            try:
+                body_bytes = self._at_once(connection, answer)
+            except Exception:  # a fault of this program costs one connection, not the other answers of the turn
+                log.exception("a connection ended by a fault", peer=connection.peer)
+                self._close(connection)
+                body_bytes = 0
+            if body_bytes:
+                row[_BODY_BYTES] += body_bytes
+                row[_REQUESTS] += 1
+                row[PLACES[answer.status]] += 1
+            opened.release()
 
-        Does what `_begin`, `_push` and `_finish` do: most answers are such, and each touch of the state costs.
+    def _at_once(self, connection: Connection, answer: Repeated) -> int:
+        """Send an answer; return the length of its body when all was sent, 0 when the rest follows, or never.
+
+        Does what `_begin`, `_push` and `_finish` do: most answers fit in one call, and each touch of the state costs.
         """
         opened, offset, stop = answer.step
         length, now_s, warm = stop - offset, self._now_s, opened.warm
-        if (
-            length > SEND_MAX_BYTES
-            or self._left_bytes <= 0
-            or warm.get(offset >> PIECE_BITS, 0.0) <= now_s
-            or warm.get((stop - 1) >> PIECE_BITS, 0.0) <= now_s
-        ):
-            return False
         head = answer.dated(self._date)
         sent = count = 0
-        try:
-            sent = connection.send(head, _MORE)
-            if sent == len(head):
-                count = sendfile(connection.fd, opened.fd, offset, length)
-                if not count:
-                    self._abort(connection)
-                    return True
-        except BlockingIOError:
-            if not sent:
-                return False
-        except OSError:
-            self._gone(connection)
-            return True
-        self._left_bytes -= count
-        row = self._row
-        row[_BODY_BYTES] += count + answer.made_bytes
-        connection.since_s = now_s
-        if count == length:
-            row[_REQUESTS] += 1
-            row[PLACES[answer.status]] += 1
-            connection.served = True
-            if connection.unread:
-                self._put(connection)
-            return True
+        if (
+            length <= SEND_MAX_BYTES
+            and self._left_bytes > 0
+            and warm.get(offset >> PIECE_BITS, 0.0) > now_s
+            and warm.get((stop - 1) >> PIECE_BITS, 0.0) > now_s
+        ):
+            try:
+                sent = connection.send(head, _MORE)
+                if sent == len(head):
+                    count = sendfile(connection.fd, opened.fd, offset, length)
+                    if not count:
+                        self._abort(connection)
+                        return 0
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._gone(connection)
+                return 0
+            self._left_bytes -= count
+            if count == length:
+                connection.since_s = now_s
+                connection.served = True
+                if connection.unread:
+                    self._put(connection)
+                return count + answer.made_bytes
         self._begin(connection, answer.status, head[sent:], (answer.step,))
         connection.offset += count
         connection.body_bytes = count + answer.made_bytes
-        return True
+        self._row[_BODY_BYTES] += connection.body_bytes
+        if not count:
+            self._push(connection)
+        return 0
 
     def _begin(self, connection: Connection, status: int, head: bytes, pieces: tuple[bytes | FileStep, ...]) -> None:
         connection.state = SENDING

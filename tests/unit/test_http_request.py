@@ -55,7 +55,7 @@ def test_what_is_no_field_line(line: str) -> None:
 def test_values_are_trimmed_and_lists_joined() -> None:
     found = read_fields(fields_of("Host:x", 'IF-none-MATCH: \t"a" ', 'If-None-Match: "b"', "X: \xe9", "Empty:"))
     assert found is not None and found.conditions == {"If-None-Match": '"a", "b"'}
-    assert (found.hosts, found.odd, found.length_bytes, found.plain) == (1, False, 0, False)
+    assert (found.hosts, found.odd, found.length_bytes, found.usual) == (1, False, 0, False)
 
 
 @pytest.mark.parametrize(

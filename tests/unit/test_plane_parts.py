@@ -143,6 +143,21 @@ def test_a_ticket_is_judged_at_each_request_and_a_plain_path_once() -> None:
     assert [path for path, _ in judged].count("/a") == 1 and len(judged) == 5
 
 
+def test_what_a_ticket_opened_is_not_open_to_others() -> None:
+    def door(path: str, now_s: float) -> Allowed | Refused:
+        if path.startswith(("/t/good/", "/t/fine/")):
+            return Allowed(path[7:], 1 if "good" in path else 2)
+        return Refused(403, "a ticket is needed")
+
+    catalogue = Catalogue({"/a": resource(b"x")})
+    lookup = catalogue.lookup(door=door)
+    for _ in range(2):
+        assert [(found := lookup.find(b"/t/%s/a" % name, 0.0)) and found[1] for name in (b"good", b"fine")] == [1, 2]
+        for target in (b"/a", b"/t/bad/a", b"/t/good", b"/t/go%6fd/a", b"/t/good?/a", b"/t//a", b"/a?/t/good/a"):
+            assert lookup.find(target, 0.0) is None, target
+    assert catalogue.asked == 1 and len(lookup) == 1
+
+
 def test_only_whole_files_without_a_policy_are_sent_by_the_server_in_front(tmp_path: Path) -> None:
     (file,) = files(tmp_path, 1)
     whole = FileRange(file, 0, 100)
