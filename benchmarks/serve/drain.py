@@ -30,9 +30,8 @@ FIRST_READ_BYTES = 2048
 """Of an answer: its header and the bytes behind it that are looked at in every answer."""
 DROP_MAX_BYTES = 4 << 20
 WAKE_BYTES = 256 << 10
-"""Of a body: the client sleeps until so many are there, or the rest. Woken by each packet, as much as half of the CPU
-time that is charged to the server is the interrupt that wakes the client's core, and how often it is paid depends on
-how the two happen to fall into step, not on the server (perf: `_raw_spin_unlock_irqrestore` below `sock_def_readable`).
+"""Of a body: the client sleeps until so many are there, or the rest. Each time that it is woken the server's core pays
+for the interrupt, a tenth of its time or more; how often depends on how the two happen to fall into step.
 """
 STALL_S = 20.0
 FAULTS_MAX = 20
