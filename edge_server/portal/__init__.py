@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from edge_server.catalog import CatalogView
+from edge_server.linear import LinearChannel
 from edge_server.sessions.logins import Logins
 
 REQUEST_BODY_MAX_BYTES = 64 * 1024
@@ -58,6 +59,8 @@ class PortalState:
     monotonic_s: float
     ticket: Callable[[str], str | None] = open_to_all
     """Gives what to put in front of an item's media path; None when as many watch as may."""
+    channels: tuple[LinearChannel, ...] = ()
+    """Linear channels, by number."""
     ticketed: bool = False
     """Media are refused without a ticket: links that live longer than a page go through ``/play``."""
 
