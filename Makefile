@@ -17,7 +17,7 @@ help:
 	@echo "make fix     let ruff mend what it can"
 	@echo "make bench   measure against peers in the same run"
 	@echo "make bench-sync  bring libraries up to date: ours, rsync, zsync, casync in the same run (25 minutes)"
-	@echo "make bench-serve  the whole edge under load: against nginx, gst-rtsp-server, PyAV, aiortc (BENCH_ARGS=--quick: 12 minutes)"
+	@echo "make bench-serve  the whole edge under load: against nginx, gst-rtsp-server, PyAV, aiortc (25 minutes; BENCH_ARGS=--quick: 7)"
 	@echo "make docs    regenerate the command reference and check every link"
 
 $(STAMP): pyproject.toml constraints.txt scripts/venv.sh

@@ -45,7 +45,7 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.serve", description=__doc__)
     parser.add_argument("--dir", type=Path, default=REPOSITORY / ".bench/serve", help="media, library and results")
     parser.add_argument("--only", type=_names, default=CELLS, help=f"of {','.join(CELLS)}")
-    parser.add_argument("--quick", action="store_true", help="fewer cells, shorter: 12 minutes at most")
+    parser.add_argument("--quick", action="store_true", help="fewer cells and repeats: about 7 minutes")
     parser.add_argument("--repeats", type=int, help="default 5, quick 2")
     parser.add_argument(
         "--seconds", type=float, help="of one HTTP measurement; default 1, and 2.5 times as long for the heaviest"
