@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from importlib import import_module
 
 from runtime.clock import Clock
 from stb_emulator.boxes import Box
@@ -15,7 +16,7 @@ from stb_emulator.observe.line import Guard, Line
 from stb_emulator.observe.pipe import PipeClosed
 from stb_emulator.observe.timeline import BufferModel
 from stb_emulator.players import Player, Playing
-from stb_emulator.portals import Portal
+from stb_emulator.portals import OpenPortal, Portal
 
 DECODE_TAIL_S = 120.0
 """Longest wait for the decoder after the last byte; only a hanging decoder needs it."""
@@ -23,6 +24,8 @@ DECODER_PATIENCE_S = 120.0
 """How long the decoder waits for bytes: a safety net, since every player bounds its own waits and retries."""
 LESSON_MAX_S = 4 * 3600.0
 LOGOUT_MAX_S = 5.0
+PLAYER_MODULES = {"hls_fmp4": "hls", "hls_ts": "hls"}
+"""Where a way of playing has another module than its name says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,30 +159,14 @@ def pick(offers: tuple[Offer, ...], item_id: str | None) -> Offer:
 
 
 def portal_of(box: Box, url: str, line: Line, clock: Clock) -> Portal:
-    """Build the portal client of a box."""
-    if box.portal == "huawei":
-        from stb_emulator.portals.huawei import HuaweiPortal
-
-        return HuaweiPortal(box, url, line, clock)
-    from stb_emulator.portals.web import WebPortal
-
-    return WebPortal(box, url, line, clock)
+    """Build the portal client of a box: its family's module has a constant ``PORTAL``. Loaded when it is needed."""
+    family = import_module(f"stb_emulator.portals.{box.portal}")
+    open_portal: OpenPortal = family.PORTAL
+    return open_portal(box, url, line, clock)
 
 
 def player_of(box: Box, offer: Offer) -> Player:
     """Choose the player for an address as the box does: a page is a page, the rest is the box's own way."""
-    if offer.family == "picture_text":
-        from stb_emulator.players import page
-
-        return page.PLAYER
-    if box.player == "rtsp":
-        from stb_emulator.players import rtsp
-
-        return rtsp.PLAYER
-    if box.player == "progressive":
-        from stb_emulator.players import progressive
-
-        return progressive.PLAYER
-    from stb_emulator.players import hls
-
-    return hls.PLAYER
+    name = "page" if offer.family == "picture_text" else PLAYER_MODULES.get(box.player, box.player)
+    player: Player = import_module(f"stb_emulator.players.{name}").PLAYER
+    return player

@@ -19,6 +19,8 @@ TRANSPORT_ORDERS: tuple[tuple[str, ...], ...] = (
 """The four orders in which boxes offer RTSP transports, by the number in their settings menu."""
 
 PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive"]
+PortalName = Literal["huawei", "web"]
+"""Portal families; a module of ``stb_emulator.portals`` each; its settings are a table of that name."""
 
 
 class BoxError(ValueError):
@@ -104,7 +106,7 @@ class Box(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     title: str
     """Chinese name shown to people."""
     era: Literal["old", "new"]
-    portal: Literal["huawei", "web"]
+    portal: PortalName
     player: PlayerName
     user_agent: str
     account: Account

@@ -1,10 +1,17 @@
-"""Portals: how a box logs in and finds out which lessons there are. Siblings do not know each other."""
+"""Portals: how a box logs in and finds out which lessons there are. Siblings do not know each other.
+
+Each family is a module or package here with a constant ``PORTAL`` of type `OpenPortal`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from runtime.clock import Clock
+from stb_emulator.boxes import Box
 from stb_emulator.observe import Offer
+from stb_emulator.observe.line import Line
 
 
 class Portal(Protocol):
@@ -43,3 +50,7 @@ class Portal(Protocol):
 
     async def logout(self) -> None:
         """Log out; never raises over an answer that does not come."""
+
+
+OpenPortal = Callable[[Box, str, Line, Clock], Portal]
+"""Makes a portal client of a box for the address that it was set up with."""

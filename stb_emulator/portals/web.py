@@ -11,6 +11,7 @@ from runtime.clock import Clock
 from stb_emulator.boxes import Box
 from stb_emulator.observe import Offer, PlayError, Stage
 from stb_emulator.observe.line import Line
+from stb_emulator.portals import OpenPortal
 
 CATALOGUE = "/api/v1/catalogue"
 HOPS = 3
@@ -114,3 +115,6 @@ def parse_catalogue(body: bytes, base: str, box: Box) -> tuple[Offer, ...]:
         twice = next(i for i in ids if ids.count(i) > 1)
         raise PlayError(Stage.BROWSE, f"目录中 {twice} 重复", f"{twice} is listed twice")
     return tuple(offers)
+
+
+PORTAL: OpenPortal = WebPortal
