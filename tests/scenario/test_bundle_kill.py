@@ -7,13 +7,8 @@ The longer drill: ``python -m tests.scenario.test_bundle_kill 200``.
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
-import select
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
@@ -24,8 +19,8 @@ import pytest
 
 from sync.holding import Holding
 from sync.ids import sha256_hex
-from sync.listing import decode_listing
 from sync.publishing import Publisher
+from tests.lives import Lives, activate, served
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -48,30 +43,15 @@ STEPS = (
 )
 NEW = {"stays.bin": OLD["stays.bin"]} | {name: data for step in STEPS for name, data in step.items()}
 
-ZYGOTE = """
-import asyncio, json, os, sys
-from tests.scenario.test_bundle_kill import edge_life
-
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        os._exit(asyncio.run(edge_life(**json.loads(line))))
-    print(child, flush=True)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-"""
-
 
 async def edge_life(root: str, stick: str) -> int:
     """What an edge does with a stick: inspect it, import it, activate, collect, write the receipt."""
     from sync.bundle.inspect import inspect
     from sync.bundle.receipt import make_receipt, write_receipt
-    from sync.listing import encode_listing
     from sync.pull import Puller
     from sync.pull.aside import OnOtherSticks
     from sync.pull.memory import kept_listing
     from sync.road.folder import FolderSource
-    from sync.store.files import write_file
 
     edge, folder = Path(root), Path(stick)
     listing = kept_listing(edge / "trust", "main")
@@ -91,57 +71,10 @@ async def edge_life(root: str, stick: str) -> int:
     except OnOtherSticks:
         holding.close()
         return PARTIAL
-    write_file(edge / "current", encode_listing(pulled.listing))
-    keep = {file.sha256 for file in pulled.listing.files.values()}
-    for sha256 in list(holding.ids()):
-        if sha256 not in keep:
-            holding.remove(sha256)
-    holding.prune_staged(lambda _: False)
-    holding.prune_meta()
-    holding.prune_recipes()
-    holding.close()
+    activate(edge, holding, pulled.listing)
     if road == "bundle":
         assert write_receipt(folder, make_receipt("edge", NOW, {"main": pulled.listing.seq})) is None
     return 0
-
-
-class Edges:
-    """Lives of an edge: children of one process that has everything imported already."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", ZYGOTE], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-
-    def live(self, root: Path, stick: Path, kill_after_s: float | None) -> int | None:
-        """Let an edge live so long; return how it ended, None when it was killed."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"root": str(root), "stick": str(stick)}).encode() + b"\n")
-        self._process.stdin.flush()
-        child = int(self._process.stdout.readline())
-        ended, _, _ = select.select([self._process.stdout], [], [], kill_after_s)
-        if not ended:
-            os.kill(child, signal.SIGKILL)
-        code = int(self._process.stdout.readline())
-        assert code in (0, PARTIAL, -signal.SIGKILL), code
-        return None if code == -signal.SIGKILL else code
-
-    def end(self) -> None:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        assert self._process.wait(timeout=10) == 0
-
-
-def served(edge: Path) -> dict[str, bytes]:
-    """What an edge that starts now would serve. Every object that is visible must be whole."""
-    for path in (edge / "objects").rglob("*"):
-        if path.is_file():
-            assert sha256_hex(path.read_bytes()) == path.name
-    listing = decode_listing((edge / "current").read_bytes())
-    return {
-        name: (edge / "objects" / file.sha256[:2] / file.sha256).read_bytes() for name, file in listing.files.items()
-    }
 
 
 def leftovers(edge: Path) -> list[str]:
@@ -171,16 +104,16 @@ def drill(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     first.mkdir()
     (first / "anchor").write_bytes(publisher.trust_anchor.read_bytes())
     publisher.publish("main", add=OLD, remove=(), now=NOW)
-    edges = Edges()
+    edges = Lives("tests.scenario.test_bundle_kill")
     try:
-        assert edges.live(first, publisher.published, None) == 0
+        assert edges.live(None, root=str(first), stick=str(publisher.published)) == 0
         for number, files in enumerate(STEPS, start=1):
             gone = ["goes.bin"] if number == 3 else []
             publisher.publish("main", add=files, remove=gone, now=NOW + timedelta(hours=number))
         sticks = three_sticks(folder, publisher)
         clock = asyncio.new_event_loop()
         began_s = clock.time()
-        assert edges.live(shutil.copytree(first, folder / "whole"), sticks[0], None) == PARTIAL
+        assert edges.live(None, root=str(shutil.copytree(first, folder / "whole")), stick=str(sticks[0])) == PARTIAL
         whole_s = clock.time() - began_s
         clock.close()
         done = rounds = 0
@@ -188,7 +121,9 @@ def drill(folder: Path, kills: int, seed: int) -> dict[str, Any]:
 
         def live(edge: Path, stick: Path) -> int | None:
             nonlocal done
-            code = edges.live(edge, stick, source.uniform(0.0, 1.2 * whole_s) if done < kills else None)
+            kill_after_s = source.uniform(0.0, 1.2 * whole_s) if done < kills else None
+            code = edges.live(kill_after_s, root=str(edge), stick=str(stick))
+            assert code in (0, PARTIAL, None), code
             files = served(edge)
             assert files in (OLD, NEW)
             if code is None:

@@ -14,8 +14,8 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,11 +24,13 @@ import pytest
 from sync import NoSpace
 from sync.holding import Holding
 from sync.ids import sha256_hex
-from sync.listing import decode_listing, encode_listing
+from sync.listing import encode_listing
 from sync.publishing import Publisher
 from sync.pull import Progress, Puller
 from sync.road.folder import FolderSource
 from sync.store.files import write_file
+from tests.lives import served
+from tests.mounts import mounted, run
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -81,34 +83,6 @@ async def life(
     finally:
         with suppress(OSError):
             holding.close()
-
-
-def served(edge: Path) -> dict[str, bytes]:
-    """What an edge that starts now would serve; every object that is visible must be whole."""
-    for path in (edge / "objects").rglob("*"):
-        if path.is_file():
-            assert sha256_hex(path.read_bytes()) == path.name
-    listing = decode_listing((edge / "current").read_bytes())
-    return {
-        name: (edge / "objects" / file.sha256[:2] / file.sha256).read_bytes() for name, file in listing.files.items()
-    }
-
-
-def run(*words: str | Path) -> int:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-    return done.returncode
-
-
-@contextmanager
-def mounted(point: Path, *words: str | Path) -> Iterator[Path]:
-    """Mount there; skip where even root may not."""
-    point.mkdir(exist_ok=True)
-    if run("mount", *words, point):
-        pytest.skip(f"cannot mount {words[-1]} here")
-    try:
-        yield point
-    finally:
-        assert run("umount", point) == 0
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from runtime.output import Exit
 from tests.drill import EDGE_SERVER, World, fill_up, world
+from tests.mounts import mounted, run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounting file systems needs root")
 
@@ -32,23 +32,6 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("power")) as made:
         made.server.rate_bytes_per_s = RATE_BYTES_PER_S
         yield made
-
-
-def run(*words: str | Path) -> int:
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
-    return done.returncode
-
-
-@contextmanager
-def mounted(point: Path, *words: str | Path) -> Iterator[Path]:
-    """Mount there; skip where even root may not."""
-    point.mkdir(exist_ok=True)
-    if run("mount", *words, point):
-        pytest.skip(f"cannot mount {words[-1]} here")
-    try:
-        yield point
-    finally:
-        assert run("umount", point) == 0
 
 
 @pytest.fixture
