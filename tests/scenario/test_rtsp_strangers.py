@@ -308,6 +308,46 @@ async def test_datagrams_reports_and_bye_over_udp(lesson: Edge) -> None:
                     last = await loop.sock_recv(control, 2048)
 
 
+async def test_a_strangers_punch_neither_turns_a_stream_nor_keeps_it_alive(lesson: Edge) -> None:
+    with udp_pair() as (data, _), udp_pair() as (foreign, other):
+        port = data.getsockname()[1]
+        async with serving(lesson) as service, box(service) as one:
+            answer = await one.setup(f"MP2T/RTP/UDP;unicast;client_port={port}-{port + 1}")
+            server = re.search(r"server_port=(\d+)-(\d+)", answer)
+            assert server is not None
+            await one.ask("PLAY", "Range: npt=0-")
+            loop = asyncio.get_running_loop()
+            numbers = [parse_sequence(await loop.sock_recv(data, 2048))]
+            seen = next(iter(service.viewings)).last_seen_s
+            for _ in range(20):
+                foreign.sendto(b"punch", ("127.0.0.1", int(server[1])))
+                other.sendto(bytes.fromhex("80c9000100000001"), ("127.0.0.1", int(server[2])))
+                numbers.append(parse_sequence(await loop.sock_recv(data, 2048)))
+            assert numbers == [(numbers[0] + index) & 0xFFFF for index in range(len(numbers))]
+            assert next(iter(service.viewings)).last_seen_s == seen
+            for each in (foreign, other):
+                with pytest.raises(BlockingIOError):
+                    each.recv(2048)
+            data.sendto(b"punch", ("127.0.0.1", int(server[1])))
+            await until(lambda: next(iter(service.viewings)).last_seen_s > seen, "the box's own is a sign of life")
+
+
+async def test_the_end_of_datagrams_is_told_twice_in_time(lesson: Edge) -> None:
+    with udp_pair() as (data, _):
+        port = data.getsockname()[1]
+        async with serving(lesson) as service, box(service) as one:
+            await one.setup(f"MP2T/RTP/UDP;unicast;client_port={port}-{port + 1}")
+            await one.ask("PLAY", "Range: npt=4-")
+            async with asyncio.timeout(15):
+                while len(one.notices) < 2:
+                    await one.message()
+            assert one.notices == ["2101", "2101"]
+
+
+def parse_sequence(packet: bytes) -> int:
+    return int.from_bytes(packet[2:4], "big")
+
+
 async def stranger(*command: str) -> tuple[int, str, str]:
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
