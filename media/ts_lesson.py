@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from media import Unmuxable
 from media.mp4 import Mp4Index, Mp4Track
+from media.mp4.model import with_priming
 from media.ts_nal import NalCodec, h264, h265, look
 from media.ts_pes import pes_head_bytes
 from media.ts_sound import AacForm, SoundForm, aac, mpeg_audio
@@ -52,6 +53,8 @@ class Sounds:
     sizes: Ints
     firsts: Ints
     """First frame of each PES, and the number of frames at the end."""
+    begin: int
+    """When the first frame that is shown begins; the one before it comes along for the decoder."""
     pts: Ints
     """One a PES."""
     ticks: Ints
@@ -90,7 +93,7 @@ def read_lesson(
     sound_form = _sound_form(sound, form, name) if sound is not None else None
     pictures = _pictures(video, data, name, looked)
     sounds = _sounds(sound, sound_form, name) if sound is not None and sound_form is not None else None
-    first = min(int(pictures.pts.min()), int(sounds.pts[0]) if sounds is not None else 1 << 62)
+    first = min(int(pictures.pts.min()), sounds.begin if sounds is not None else 1 << 62)
     start = max(0, first)  # a first frame with a negative time is shown only from 0 on
     end = int(pictures.pts.max()) + pictures.last_ticks
     pictures.dts[:] -= start
@@ -163,6 +166,9 @@ def _sounds(track: Mp4Track, form: SoundForm, name: str) -> Sounds | None:
     kept = np.flatnonzero(_shown(track, time) & (track.sizes > 0))
     if not len(kept):
         return None
+    begin = int(_ticks(time[kept[:1]], track.timescale)[0])
+    if kept[0] and track.sizes[kept[0] - 1]:
+        kept = np.concatenate([[with_priming(int(kept[0]))], kept])
     pts = _ticks(time[kept], track.timescale)
     if np.any(np.diff(pts) <= 0):
         raise Unmuxable(f"{name}: the sound's times do not increase; transcode it")
@@ -172,7 +178,7 @@ def _sounds(track: Mp4Track, form: SoundForm, name: str) -> Sounds | None:
     firsts = _group(pts, ends, frames)
     begins, lasts = firsts[:-1], firsts[1:] - 1
     pes_bytes = np.add.reduceat(frames, begins) + pes_head_bytes(pts[begins])
-    return Sounds(form, offsets, sizes, firsts, pts[begins], ends[lasts] - pts[begins], pes_bytes)
+    return Sounds(form, offsets, sizes, firsts, begin, pts[begins], ends[lasts] - pts[begins], pes_bytes)
 
 
 def _group(pts: Ints, ends: Ints, frames: Ints) -> Ints:

@@ -189,7 +189,9 @@ class Plan:
         if pictures.start == 0 and points[0] > self.begin_s + 1e-6:
             lead = np.array([self.begin_s])
             points = np.concatenate([lead, points])
-        last_s = self._end_s if until_s == np.inf else until_s
+        last_s, last = (self._end_s, [self._end_s]) if until_s == np.inf else (until_s, [])
         if last_s > points[-1]:
             points = np.append(points, last_s)
-        return np.concatenate([lead, _clock_times(points)])
+        else:
+            last = []
+        return np.concatenate([lead, _clock_times(points), last])  # the last packets lie before a PCR, too

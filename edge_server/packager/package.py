@@ -20,7 +20,7 @@ from media.mp4.segmenting import mapped, segment_mp4
 from media.ts_index import TsIndex
 from media.ts_mux import mux_ts
 
-PACKAGER_VERSION = 3
+PACKAGER_VERSION = 4
 """Raised whenever the bytes or indexes that packaging makes change."""
 
 _TS, _TS_INDEX = "media.ts", "ts.index"

@@ -54,6 +54,16 @@ class Mp4Track:
     """How the picture is turned: 36 bytes of ``tkhd``."""
 
 
+def with_priming(first: int) -> int:
+    """Return the sound sample to begin with, when ``first`` is the first one that is shown at all.
+
+    A frame of AAC or MPEG audio is added to the second half of the one before (ISO/IEC 14496-3 §4.6.11, 11172-3
+    §2.4.3.4): without that one, which the edit list hides, its sound would be another (``roll_distance`` -1 of
+    14496-12 §10.1).
+    """
+    return max(0, first - 1)
+
+
 @dataclass(frozen=True, eq=False)
 class Mp4Index:
     """All tracks, in the order of the file."""

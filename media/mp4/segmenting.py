@@ -1,8 +1,9 @@
 """Cut an MP4 of H.264 or H.265 into segments of fragmented MP4 without copying its media (RFC 8216 §3.3).
 
 The output has no edit list: all tracks are shifted alike until no time is negative and no composition offset is, so the
-first picture is shown at `Form.zero` and sound keeps its place. Negative offsets (``trun`` version
-1) would begin at 0, but libavformat reads them as a shift of the picture alone.
+first picture is shown at `Form.zero` and sound keeps its place. The sound sample before the first one shown comes along
+before `Form.zero`: a decoder needs it. Negative offsets (``trun`` version 1) would begin at 0, but libavformat reads
+them as a shift of the picture alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from media import Unmuxable
 from media.mp4.cuts import cut_points, random_access_points
 from media.mp4.fmp4 import Fmp4Index, Form
-from media.mp4.model import Mp4Index, Mp4Track
+from media.mp4.model import Mp4Index, Mp4Track, with_priming
 from media.mp4.moof import Run, fragment, fragment_of_one, ranges_of
 from media.mp4.reading import read_mp4
 from media.mp4.writing import box, codecs_of, init_segment
@@ -135,8 +136,8 @@ def _segment(index: Mp4Index, file: NDArray[np.uint8], heads: Path) -> Fmp4Index
 
 
 def _timed(tracks: Sequence[Mp4Track], skipped: int) -> list[_Timed]:
-    """Put the tracks on one clock that begins with the lesson; leave out what is not shown and not needed."""
-    kept = []
+    """Put the tracks on one clock that begins with the lesson; leave out what is neither shown nor needed to decode."""
+    kept, heard = [], []
     for track in tracks:
         shown = track.dts + track.composition + track.shift
         inside = (shown < track.shown_until) | (track.durations == 0)
@@ -148,10 +149,11 @@ def _timed(tracks: Sequence[Mp4Track], skipped: int) -> list[_Timed]:
         stop = len(shown) - int(np.argmax(inside[::-1]))
         if not inside.any() or stop <= first:
             raise Unmuxable("the edit list shows nothing of a track; transcode the file")
-        kept.append(slice(first, stop))
+        heard.append(slice(first, stop))
+        kept.append(slice(first if track.kind == "video" else with_priming(first), stop))
     begins = [
         Fraction(int((t.dts + t.composition)[part].min()) + t.shift, t.timescale)
-        for t, part in zip(tracks, kept, strict=True)
+        for t, part in zip(tracks, heard, strict=True)
     ]
     begin_s = max(Fraction(0), min(begins))
     lows = [int(t.composition[part].min()) for t, part in zip(tracks, kept, strict=True)]
@@ -234,7 +236,9 @@ def _alone(out: BinaryIO, part: _Timed, edges: NDArray[np.int64]) -> Form:
         runs = [part.run(1, first, stop)]
         ranges = ranges_of(runs)
         segments.append((_STYP + fragment(number, runs, ranges), ranges))
-    return _form(out, [part], segments, part.pts[[first for first, _ in spans]], None)
+    starts = part.pts[[first for first, _ in spans]]
+    starts[0] = max(int(starts[0]), part.zero)  # before zero there is no time in an MPD: GStreamer waits for ever
+    return _form(out, [part], segments, starts, None)
 
 
 def _pictures(out: BinaryIO, video: _Timed, points: NDArray[np.int64]) -> Form:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_pictures_and_sound(edge: Running, sources: dict[str, Path], way: str, r
 
 
 def unseen(path: Path) -> int:
-    """Packets of sound before the edit list's beginning (encoder delay): a way may leave them out."""
+    """Packets of sound before the edit list's beginning (encoder delay); the last is needed to decode the next."""
     show = ("-select_streams", "a:0", "-show_entries", "packet=flags", "-of", "csv=p=0")
     return sum("D" in line for line in stranger("ffprobe", "-v", "error", *show, str(path)).splitlines())
 
@@ -79,14 +80,44 @@ def test_packets(edge: Running, sources: dict[str, Path], rendition: str) -> Non
     """MP4 ways carry the file's packets bit by bit; transport streams the same as each other, and the same sound."""
     stored, way = ("-i", str(sources[rendition])), ways(edge, edge.videos[0], rendition)
     sound = packets(stored, "a")
-    allowed = (sound, sound[unseen(sources[rendition]) :])
+    needed = sound[max(0, unseen(sources[rendition]) - 1) :]
     assert unseen(sources[rendition]) <= 2 and len(sound) > SECONDS * 40
     assert packets(way["progressive"], "v") == packets(way["hls-fmp4"], "v") == packets(stored, "v")
     assert packets(way["progressive"], "a") == sound
-    assert packets(way["hls-fmp4"], "a") in allowed
-    assert packets(way["hls-ts"], "a", filters=("-bsf:a", "aac_adtstoasc")) in allowed
+    assert packets(way["hls-fmp4"], "a") == needed
+    assert packets(way["hls-ts"], "a", filters=("-bsf:a", "aac_adtstoasc")) == needed
     assert packets(way["hls-ts"], "v") == packets(way["rtsp-tcp"], "v")
     assert len(packets(way["hls-ts"], "v")) == SECONDS * 25
+
+
+def wave(source: tuple[str, ...]) -> bytes:
+    """Decoded sound, 32 bit floating point."""
+    command = [*FFMPEG, *source, "-map", "0:a:0", "-f", "f32le", "-c:a", "pcm_f32le", "-"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr[-1500:].decode()
+    return done.stdout
+
+
+def lead(source: tuple[str, ...]) -> int:
+    """Samples of sound before the first picture is shown, by the stream's own times."""
+    show = ("-show_entries", "packet=pts_time,flags", "-of", "csv=p=0", *source)
+    first = {}
+    for kind in "va":
+        lines = stranger("ffprobe", "-v", "error", "-select_streams", f"{kind}:0", *show).splitlines()
+        times = [line.split(",") for line in lines if line]
+        first[kind] = min(float(time) for time, flags, *_ in times if "D" not in flags)
+    return round((first["v"] - first["a"]) * 48_000)
+
+
+@pytest.mark.parametrize("rendition", ["R12", "R40"])
+@pytest.mark.parametrize("way", ["progressive", "hls-ts", "hls-fmp4"])
+def test_every_sample_of_sound(edge: Running, sources: dict[str, Path], way: str, rendition: str) -> None:
+    """From the first picture on each sample is the stored file's; the very first ones need the frame before."""
+    stored, source = ("-i", str(sources[rendition])), ways(edge, edge.videos[0], rendition)[way]
+    wanted, before = wave(stored), lead(source)
+    assert lead(stored) == 0 and before == (0 if way == "progressive" else 1024 * min(1, unseen(sources[rendition])))
+    assert len(wanted) >= SECONDS * 48_000 * 8 and any(wanted[: 1024 * 8])
+    assert wave(source)[before * 8 :] == wanted
 
 
 @pytest.mark.parametrize("rendition", ["R12", "R40"])
@@ -111,3 +142,5 @@ def test_dash(edge: Running, sources: dict[str, Path]) -> None:
     told = json.loads(stranger("ffprobe", "-v", "error", "-show_entries", "stream=codec_type", "-of", "json", url))
     assert {each["codec_type"] for each in told["streams"]} == {"video", "audio"}
     assert pictures(("-i", url)) in [pictures(("-i", str(path))) for path in sources.values()]
+    before = lead(("-i", url)) * 8
+    assert before == 1024 * 8 and wave(("-i", url))[before:] in [wave(("-i", str(path))) for path in sources.values()]
