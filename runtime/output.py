@@ -6,12 +6,14 @@ Long jobs print one object a line with ``type`` = ``progress`` | ``item`` | ``er
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
 import click
 import msgspec
+
+from runtime.settings import Origin
 
 
 class Exit(IntEnum):
@@ -26,6 +28,10 @@ class Exit(IntEnum):
     DISK_FULL = 6
     BENCH_MISSED = 99
     INTERRUPTED = 130
+
+
+JSON = click.option("--json", "as_json", is_flag=True, help="JSON 行输出 / JSON lines on stdout.")
+"""What every command takes."""
 
 
 class Output:
@@ -45,6 +51,13 @@ class Output:
     def say(self, text: str) -> None:
         """Print words for a person: on stdout, or on stderr when stdout belongs to JSON."""
         click.echo(text, err=self.json)
+
+    def settings(self, origins: Mapping[str, Origin]) -> None:
+        """Print each setting with its value and where that came from."""
+        for name, origin in origins.items():
+            self.emit("item", setting=name, value=origin.value, source=origin.source)
+            if not self.json:
+                self.say(f"{name} = {origin.value!r}  ({origin.source})")
 
     def fail(self, code: Exit, reason: str, text: str, **fields: Any) -> click.exceptions.Exit:
         """Print an error both ways and return the exception that ends the command."""

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from central_platform.cli.bundles import bundle
-from central_platform.cli.common import JSON, ROOT, disk_failure, open_desk, read_config
+from central_platform.cli.common import ROOT, disk_failure, open_desk, read_config
 from central_platform.cli.keys import keys
 from central_platform.config import FILE_NAME
 from runtime.clock import SystemClock
 from runtime.log import log_to_stderr
-from runtime.output import Exit, Output
+from runtime.output import JSON, Exit, Output
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -238,10 +238,7 @@ def check(root: Path, as_json: bool) -> None:
     """检查配置，不改动任何东西。 / Check the configuration; changes nothing."""
     out = Output(json=as_json)
     _, origins = read_config(out, root)
-    for name, origin in origins.items():
-        out.emit("item", setting=name, value=origin.value, source=origin.source)
-        if not as_json:
-            out.say(f"{name} = {origin.value!r}  ({origin.source})")
+    out.settings(origins)
 
 
 main.add_command(bundle)

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from central_platform.cli.common import JSON, ROOT, open_desk
+from central_platform.cli.common import ROOT, open_desk
 from runtime.clock import SystemClock
-from runtime.output import Exit, Output
+from runtime.output import JSON, Exit, Output
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 

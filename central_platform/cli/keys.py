@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from central_platform.cli.common import JSON, ROOT, open_desk
+from central_platform.cli.common import ROOT, open_desk
 from runtime.clock import SystemClock
-from runtime.output import Exit, Output
+from runtime.output import JSON, Exit, Output
 
 OFFLINE = click.option(
     "--offline",

@@ -12,12 +12,12 @@ import click
 
 from edge_server.cli.accounts import account
 from edge_server.cli.bundles import bundle
-from edge_server.cli.common import JSON, ROOT, open_edge, read_config, refuse
+from edge_server.cli.common import ROOT, open_edge, read_config, refuse
 from edge_server.cli.syncing import sync
 from edge_server.config import FILE_NAME
 from runtime.log import log_to_stderr
 from runtime.memory import give_back_large_buffers
-from runtime.output import Exit, Output
+from runtime.output import JSON, Exit, Output
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -160,10 +160,7 @@ def check(root: Path, as_json: bool) -> None:
 
     out = Output(json=as_json)
     settings, origins = read_config(out, root)
-    for name, origin in origins.items():
-        out.emit("item", setting=name, value=origin.value, source=origin.source)
-        if not as_json:
-            out.say(f"{name} = {origin.value!r}  ({origin.source})")
+    out.settings(origins)
     try:
         check_settings(settings)
     except Exception as error:

@@ -8,8 +8,8 @@ from typing import Literal
 
 import click
 
-from edge_server.cli.common import JSON, ROOT, open_edge
-from runtime.output import Exit, Output
+from edge_server.cli.common import ROOT, open_edge
+from runtime.output import JSON, Exit, Output
 
 
 @click.group()

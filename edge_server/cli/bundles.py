@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import structlog
 
-from edge_server.cli.common import JSON, ROOT, open_edge
-from runtime.output import Exit, Output
+from edge_server.cli.common import ROOT, open_edge
+from runtime.output import JSON, Exit, Output
 
 log = structlog.get_logger()
 

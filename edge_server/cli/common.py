@@ -16,7 +16,6 @@ from runtime.settings import ConfigError, Origin
 if TYPE_CHECKING:
     from edge_server.bootstrap.edge import Edge
 
-JSON = click.option("--json", "as_json", is_flag=True, help="JSON 行输出 / JSON lines on stdout.")
 ROOT = click.option(
     "--dir",
     "root",

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from edge_server.cli.common import JSON, ROOT, open_edge, refuse
+from edge_server.cli.common import ROOT, open_edge, refuse
 from runtime.clock import SystemClock
-from runtime.output import Output
+from runtime.output import JSON, Output
 
 if TYPE_CHECKING:
     from datetime import datetime
