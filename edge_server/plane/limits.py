@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 SEND_MAX_BYTES = 2 * 1024 * 1024
 """One call of ``sendfile``: some 150 µs; then the next connection has its turn."""
-TURN_MAX_BYTES = 8 * 1024 * 1024
-"""Sent in one turn of the event loop; then everything else in this process has its turn."""
+TURN_MAX_BYTES = 16 * 1024 * 1024
+"""Sent in one turn of the event loop, some 1 ms; then everything else in this process has its turn."""
+ROUNDS_MAX_COUNT = 8
+"""Looks at the sockets in one turn."""
 EVENTS_MAX_COUNT = 64
-"""Sockets looked at in one turn."""
+"""Sockets looked at in one round."""
 ACCEPTS_MAX_COUNT = 64
 """Connections taken in one turn."""
 RECV_MAX_BYTES = 16 * 1024

@@ -19,6 +19,7 @@ from edge_server.plane.limits import (
     FIELDS_KNOWN_MAX_BYTES,
     FIELDS_KNOWN_MAX_COUNT,
     RECV_MAX_BYTES,
+    ROUNDS_MAX_COUNT,
     TURN_MAX_BYTES,
     Limits,
 )
@@ -101,22 +102,33 @@ class Plane(Sending):
         self._tick()
         self.lookup.new_turn()
         self._left_bytes = TURN_MAX_BYTES
+        self._go_on()
         connections = self._connections
-        for fd, event in self._set.poll(0, EVENTS_MAX_COUNT):
-            connection = connections.get(fd)
-            if connection is not None:
-                try:
-                    if event == _ASKS and connection.state == ASKING and not connection.queued:
-                        self._read(connection)
-                    else:
-                        self._event(connection, event)
-                except Exception:  # a fault of this program costs one connection, not the other events of the turn
-                    log.exception("a connection ended by a fault", peer=connection.peer)
-                    self._close(connection)
-        if self._due:
-            self._send_due()
+        for _ in range(ROUNDS_MAX_COUNT):  # while answers are sent the next requests come
+            events = self._set.poll(0, EVENTS_MAX_COUNT)
+            for fd, event in events:
+                if (connection := connections.get(fd)) is not None:
+                    try:
+                        if event == _ASKS and connection.state == ASKING and not connection.queued:
+                            self._read(connection)
+                        else:
+                            self._event(connection, event)
+                    except Exception:  # a fault of this program costs one connection, not the other events of the turn
+                        log.exception("a connection ended by a fault", peer=connection.peer)
+                        self._close(connection)
+            if self._due:
+                self._send_due()
+            if not events or self._left_bytes <= 0:
+                break
+        if self._queue:
+            self._wake()
+        if self._journal is not None:
+            self._journal.flush()
+
+    def _go_on(self) -> None:
+        """Give those who wait their turn, before anything new: whatever comes meanwhile stands behind them."""
         queue = self._queue
-        for _ in range(len(queue)):  # those that are put back have their next turn behind all others
+        for _ in range(len(queue)):
             if self._left_bytes <= 0:
                 break
             connection = queue.popleft()
@@ -129,10 +141,6 @@ class Plane(Sending):
             except Exception:
                 log.exception("a connection ended by a fault", peer=connection.peer)
                 self._close(connection)
-        if self._queue:
-            self._wake()
-        if self._journal is not None:
-            self._journal.flush()
 
     def _event(self, connection: Connection, event: int) -> None:
         state = connection.state
