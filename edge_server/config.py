@@ -59,6 +59,11 @@ class EdgeConfig:
     multicast: str = setting(
         "", "Lessons in a loop to multicast groups, e.g. `1001@239.1.1.1:5000, rtp:1002/R40@239.1.1.2:5000`."
     )
+    channels: str = setting(
+        "",
+        "Linear channels: lessons one after the other for ever, e.g. "
+        "`教育频道=1001,1002@239.1.1.1:5000; 900007 农技=column:12@rtp:239.1.1.2:5000`.",
+    )
     multicast_ttl: int = setting(1, "Routers that multicast packets may pass, and one; 1 stays in the LAN.")
     multicast_interface: str = setting(
         "", "IPv4 address of the interface that multicast leaves by; empty: by the routes."

@@ -16,6 +16,7 @@ from edge_server.bootstrap.http_port import Crew, HttpPort
 from edge_server.bootstrap.http_settings import check_http, make_http_settings
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
+from edge_server.bootstrap.linear import make_channels, plans_of
 from edge_server.bootstrap.media import make_media
 from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
 from edge_server.bootstrap.pacing import check_pacing, make_multicast, make_pacing
@@ -26,6 +27,7 @@ from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext, pages
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.egress.whep import WhepOnDemand
+from edge_server.linear.following import FollowingChannels
 from edge_server.packager import Shelf
 from edge_server.packager.apart import Apart
 from edge_server.plane.counts import Counts
@@ -74,6 +76,7 @@ def check_settings(config: EdgeConfig) -> None:
     check_http(config)
     check_admission(config)
     check_pacing(config)
+    plans_of(config)
     check_monitoring(config)
     if config.log_level not in LEVELS:
         raise ConfigError(f"log_level: {config.log_level!r}; write one of {', '.join(LEVELS)}")
@@ -207,6 +210,7 @@ class Edge:
         with suppress(SyncError, CatalogueError):  # whoever asks is told; now nobody waits yet
             self.view()
         ctx = EgressContext(self.view, self._shelf, self.clock)
+        channels = make_channels(config, ctx, self.store)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         pacing = make_pacing(config, self.clock)
         rules = Rules(config.rtsp_banner, continuous=config.rtsp_continuous)
@@ -228,14 +232,22 @@ class Edge:
             media=make_media(ctx, admission),
             routes=[*monitoring, *pages.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
-            state=partial(self._portal_state, logins, rtsp, admission),
+            state=partial(self._portal_state, logins, rtsp, admission, channels),
             clock=self.clock,
             settings=make_http_settings(config, self.root),
             counts=counts[0],
             crew=Crew(Start(self.root, config, memory).command, counts[1:]) if config.workers > 1 else None,
         )
         self._http = http
-        stack: list[Service] = [self._catalogue, pacing, rtsp, whep, http, Timekeeper(self.judged, self.clock)]
+        stack: list[Service] = [
+            self._catalogue,
+            channels,
+            pacing,
+            rtsp,
+            whep,
+            http,
+            Timekeeper(self.judged, self.clock),
+        ]
         if config.multicast:
             stack.append(make_multicast(config, ctx, pacing))
         if config.lan_find:
@@ -250,7 +262,12 @@ class Edge:
         return Running(stack, http, rtsp)
 
     def _portal_state(
-        self, logins: Logins, rtsp: RtspService, admission: Admission, request: PortalRequest
+        self,
+        logins: Logins,
+        rtsp: RtspService,
+        admission: Admission,
+        channels: FollowingChannels,
+        request: PortalRequest,
     ) -> PortalState:
         host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
         return PortalState(
@@ -260,6 +277,7 @@ class Edge:
             now=self.clock.utc(),
             monotonic_s=self.clock.monotonic(),
             ticket=admission.ticket,
+            channels=channels.current(),
             ticketed=admission.tickets.required,
         )
 

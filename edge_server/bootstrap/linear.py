@@ -1,0 +1,35 @@
+"""The linear channels, as the setting says."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from edge_server.config import EdgeConfig
+from edge_server.egress import EgressContext
+from edge_server.linear.following import FollowingChannels
+from edge_server.linear.plan import ChannelPlan, parse_channels
+from edge_server.packager import Packaged, load
+from edge_server.store import Store, StoredFile
+from runtime.settings import ConfigError
+
+
+def plans_of(config: EdgeConfig) -> tuple[ChannelPlan, ...]:
+    """Read the setting.
+
+    Raises:
+        runtime.settings.ConfigError: it makes no sense; the message says what to write.
+    """
+    try:
+        return parse_channels(config.channels)
+    except ValueError as error:
+        raise ConfigError(f"channels: {error}") from error
+
+
+def make_channels(config: EdgeConfig, ctx: EgressContext, store: Store) -> FollowingChannels:
+    """Make what knows the channels of the active snapshot."""
+    return FollowingChannels(plans_of(config), ctx.view, partial(_load, store), ctx.clock)
+
+
+def _load(store: Store, stored: StoredFile) -> Packaged:
+    # Not by the shelf: it belongs to the event loop, and a whole round would drive out what is being played.
+    return load(stored.file, stored.sha256, store.derived_root)
