@@ -5,101 +5,61 @@ What every field means to a real box is in ``docs/boxes/``; protocol section num
 
 from __future__ import annotations
 
+import re
 from importlib import resources
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-TRANSPORT_ORDERS: tuple[tuple[str, ...], ...] = (
-    ("MP2T/TCP", "MP2T/RTP/TCP", "MP2T/RTP/UDP", "MP2T/UDP"),
-    ("MP2T/UDP", "MP2T/RTP/UDP", "MP2T/TCP", "MP2T/RTP/TCP"),
-    ("MP2T/RTP/TCP", "MP2T/TCP", "MP2T/RTP/UDP", "MP2T/UDP"),
-    ("MP2T/RTP/UDP", "MP2T/UDP", "MP2T/TCP", "MP2T/RTP/TCP"),
+from stb_emulator.boxes.parts import (
+    Account,
+    Buffer,
+    Caps,
+    Charset,
+    Device,
+    HuaweiFace,
+    Proof,
+    Strict,
+    UtstarcomFace,
+    ZteFace,
 )
-"""The four orders in which boxes offer RTSP transports, by the number in their settings menu."""
+from stb_emulator.boxes.rtsp import TRANSPORT_ORDERS, RtspFace
+
+__all__ = [
+    "TRANSPORT_ORDERS",
+    "Account",
+    "Box",
+    "BoxError",
+    "Buffer",
+    "Caps",
+    "Charset",
+    "Device",
+    "HuaweiFace",
+    "Proof",
+    "RtspFace",
+    "UtstarcomFace",
+    "ZteFace",
+    "load_all",
+    "parse",
+    "unit",
+]
 
 PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive"]
-PortalName = Literal["huawei", "web"]
+PortalName = Literal["huawei", "zte", "utstarcom", "web"]
 """Portal families; a module of ``stb_emulator.portals`` each; its settings are a table of that name."""
+WITHOUT_TABLE = ("web",)
+"""Portal families that need no settings."""
+WITH_PROOF = ("huawei", "zte", "utstarcom")
+"""Portal families that log in by an Authenticator: they need ``[device]`` and ``[proof]`` too."""
+
+_MAC = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
 
 
 class BoxError(ValueError):
     """A box file cannot be used; the message names the file and the key."""
 
 
-class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of all parts of a box file: frozen, and a misspelt key is an error."""
-
-
-class Account(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Login of the box; synthetic."""
-
-    user: str
-    password: str
-
-
-class Caps(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the box's decoder can do. Anything beyond fails on the real box, so it fails here."""
-
-    video: tuple[str, ...]
-    """Codec names as FFmpeg spells them, e.g. ``h264``."""
-    audio: tuple[str, ...]
-    max_width: int
-    max_height: int
-    max_level: int
-    """Ten times the level: 30 is level 3."""
-    max_bit_rate_bps: int
-
-
-class Buffer(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When the box starts, and starts again after a stall (seconds of media in the buffer)."""
-
-    start_s: float = 1.0
-    restart_s: float = 1.0
-
-
-class HuaweiFace(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the box logs in to a Huawei-style portal and reads it."""
-
-    operator: Literal["CTC", "CU"]
-    suffix: Literal["CTC", "CU", "CM"]
-    key_type: Literal["0001", "0002", "0003"]
-    md5_hex: Literal["padded", "unpadded"]
-    random_style: Literal["unpadded", "padded8", "constant"]
-    mac_style: Literal["upper", "lower", "bare"]
-    pad_style: Literal["pkcs5", "ones-to-128", "zeros-to-48"]
-    parser: Literal["regex", "quote-scan"]
-    browse: Literal["channels", "template"]
-    mac: str
-    stb_id: str
-    stb_type: str
-    stb_version: str
-
-
-class RtspFace(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the box speaks RTSP."""
-
-    user_agent: str
-    transport_order: Literal[0, 1, 2, 3]
-    extra_transports: tuple[str, ...] = ()
-    """Offered after the four of the order."""
-    bare_headers: tuple[str, ...] = ()
-    """Header names without a colon, sent on DESCRIBE."""
-    keep_alive: Literal["GET_PARAMETER", "SET_PARAMETER", "OPTIONS"]
-    keep_alive_s: float
-    max_redirects: int
-    retry_extra: bool = False
-    """After a 461, ask once more with ``extra_transports`` alone."""
-    client_address: Literal["destination", "client_address"] = "destination"
-    """How the box writes its own address into a UDP alternative."""
-
-    @property
-    def transports(self) -> tuple[str, ...]:
-        """Profiles in the order offered in SETUP."""
-        return TRANSPORT_ORDERS[self.transport_order] + self.extra_transports
-
-
-class Box(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Box(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One model of box."""
 
     name: str
@@ -110,9 +70,13 @@ class Box(_Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     player: PlayerName
     user_agent: str
     account: Account
+    device: Device | None = None
+    proof: Proof | None = None
     caps: Caps
     buffer: Buffer = Buffer()
     huawei: HuaweiFace | None = None
+    zte: ZteFace | None = None
+    utstarcom: UtstarcomFace | None = None
     rtsp: RtspFace | None = None
     tolerates: tuple[str, ...] = ()
     """Kinds of deviation (as the wire readers name them) that this model is known to live with."""
@@ -123,15 +87,15 @@ def unit(box: Box, number: int) -> Box:
 
     Two devices that log in as one would end each other's logins, as on a real platform.
     """
-    if box.huawei is None:
+    if box.device is None:
         return box
-    mac = f"{(int(box.huawei.mac.replace(':', ''), 16) + number) % (1 << 48):012X}"
-    face = msgspec.structs.replace(
-        box.huawei,
+    mac = f"{(int(box.device.mac.replace(':', ''), 16) + number) % (1 << 48):012X}"
+    device = msgspec.structs.replace(
+        box.device,
         mac=":".join(mac[i : i + 2] for i in range(0, 12, 2)),
-        stb_id=box.huawei.stb_id[:-12] + mac,
+        stb_id=box.device.stb_id and box.device.stb_id[:-12] + mac,
     )
-    return msgspec.structs.replace(box, huawei=face)
+    return msgspec.structs.replace(box, device=device)
 
 
 def parse(text: str, name: str) -> Box:
@@ -146,15 +110,28 @@ def parse(text: str, name: str) -> Box:
         raise BoxError(f"box {name}: {error}") from error
     except (msgspec.DecodeError, ValueError) as error:
         raise BoxError(f"box {name}: not TOML: {error}") from error
-    if box.name != name:
-        raise BoxError(f"box {name}: the file says name = {box.name!r}; make them equal")
-    if (box.portal == "huawei") is (box.huawei is None):
-        raise BoxError(f"box {name}: a huawei portal and a [huawei] table belong together")
-    if box.huawei is not None and not box.huawei.stb_id.endswith(box.huawei.mac.replace(":", "").upper()):
-        raise BoxError(f"box {name}: stb_id must end with the 12 digits of mac")
-    if (box.player == "rtsp") is (box.rtsp is None):
-        raise BoxError(f"box {name}: the rtsp player and an [rtsp] table belong together")
+    if fault := _fault(box, name):
+        raise BoxError(f"box {name}: {fault}")
     return box
+
+
+def _fault(box: Box, name: str) -> str:
+    """What does not go together in a box file, or nothing."""
+    if box.name != name:
+        return f"the file says name = {box.name!r}; make them equal"
+    for family in get_args(PortalName):
+        if family not in WITHOUT_TABLE and (box.portal == family) is (getattr(box, family) is None):
+            return f"a {family} portal and a [{family}] table belong together"
+    if box.portal in WITH_PROOF and (box.proof is None or box.device is None):
+        return f"a {box.portal} portal needs [device] and [proof]"
+    if box.device is not None:
+        if not _MAC.fullmatch(box.device.mac):
+            return "device.mac must be six pairs of upper-case hexadecimal digits with colons"
+        if box.device.stb_id and not box.device.stb_id.endswith(box.device.mac.replace(":", "")):
+            return "device.stb_id must end with the 12 digits of mac"
+    if (box.player == "rtsp") is (box.rtsp is None):
+        return "the rtsp player and an [rtsp] table belong together"
+    return ""
 
 
 def load_all() -> dict[str, Box]:

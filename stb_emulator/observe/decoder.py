@@ -46,6 +46,7 @@ class Decoder:
 
     def start(self, kind: Container | Literal["h264"]) -> None:
         """Begin to decode; called by the player when it knows what comes."""
+        self.tally.container = kind
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, args=(kind,), name=f"decode-{kind}", daemon=True)
             self._thread.start()

@@ -125,6 +125,8 @@ def _decode_fault(run: Run, tally: Tally) -> Finding | None:
         return _fault(Stage.DECODE, "没有画面", "no picture was decoded")
     if tally.audio and not tally.audio_frames:
         return _fault(Stage.DECODE, "没有声音", "no sound was decoded")
+    if tally.container not in caps.containers:
+        return _fault(Stage.DECODE, f"盒子不认识 {tally.container}", f"this box does not unpack {tally.container}")
     if tally.video and tally.video not in caps.video:
         return _fault(Stage.DECODE, f"盒子不支持 {tally.video}", f"this box has no {tally.video} decoder")
     if tally.audio and tally.audio not in caps.audio:

@@ -24,6 +24,8 @@ class Tally:
     audio_frames: int = 0
     decode_errors: int = 0
     first_picture_at: float | None = None
+    container: str = ""
+    """What the player unpacks: ``mpegts``, ``mp4``, or ``h264`` straight from RTP."""
     video: str = ""
     audio: str = ""
     width: int = 0

@@ -14,12 +14,12 @@ def test_five_boxes_ship_and_the_two_old_ones_disagree() -> None:
     boxes = load_all()
     assert sorted(boxes) == ["ctc_hw_old", "cu_hw_old", "new_hls_fmp4", "new_hls_ts", "pc_progressive"]
     ctc, cu = boxes["ctc_hw_old"], boxes["cu_hw_old"]
-    assert ctc.rtsp and cu.rtsp and ctc.huawei and cu.huawei
+    assert ctc.rtsp and cu.rtsp and ctc.huawei and cu.huawei and ctc.proof and cu.proof
     # stb_protocols §4.4, orders 3 and 0
     assert ctc.rtsp.transports == ("MP2T/RTP/UDP", "MP2T/UDP", "MP2T/TCP", "MP2T/RTP/TCP")
     assert cu.rtsp.transports == ("MP2T/TCP", "MP2T/RTP/TCP", "MP2T/RTP/UDP", "MP2T/UDP")
-    assert (ctc.huawei.key_type, ctc.huawei.browse) == ("0001", "channels")
-    assert (cu.huawei.key_type, cu.huawei.md5_hex, cu.huawei.browse) == ("0002", "unpadded", "template")
+    assert (ctc.proof.key_type, ctc.huawei.browse) == ("0001", "channels")
+    assert (cu.proof.key_type, cu.proof.md5_hex, cu.huawei.browse) == ("0002", "unpadded", "template")
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ def test_five_boxes_ship_and_the_two_old_ones_disagree() -> None:
         ('portal = "huawei"', 'portal = "web"', "huawei"),
         ('player = "rtsp"', 'player = "progressive"', "rtsp"),
         ('mac = "1A:2B:3C:4D:5E:6F"', 'mac = "1A:2B:3C:4D:5E:70"', "stb_id"),
+        ('mac = "1A:2B:3C:4D:5E:6F"', 'mac = "1a2b3c4d5e6f"', "six pairs"),
+        ("[proof]", "[prof]", "prof"),
         ('era = "old"', "era = old", "TOML"),
     ],
 )
@@ -44,7 +46,7 @@ def test_a_wrong_box_file_is_refused_by_name(text: str, old: str, new: str, word
 def test_devices_of_one_model_differ_in_mac_and_stbid() -> None:
     box = load_all()["ctc_hw_old"]
     other = unit(box, 0x91)
-    assert box.huawei and other.huawei
-    assert other.huawei.mac == "1A:2B:3C:4D:5F:00"
-    assert other.huawei.stb_id == "0010019900E0680200001A2B3C4D5F00"
+    assert box.device and other.device
+    assert other.device.mac == "1A:2B:3C:4D:5F:00"
+    assert other.device.stb_id == "0010019900E0680200001A2B3C4D5F00"
     assert unit(load_all()["new_hls_ts"], 5) == load_all()["new_hls_ts"]

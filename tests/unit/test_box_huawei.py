@@ -6,11 +6,14 @@ import pytest
 
 from runtime.clock import SystemClock
 from stb_emulator.boxes import Box, load_all
+from stb_emulator.boxes.charset import page_text
+from stb_emulator.boxes.proof import mac_text, random_text
 from stb_emulator.observe import PlayError, Stage
 from stb_emulator.observe.line import Reply
-from stb_emulator.portals.huawei.login import Ask, Login, mac_text, random_text
+from stb_emulator.portals.huawei.login import Ask, Login
 from stb_emulator.seat import Seat
 from tests.peers.scripted import listening
+from wire.ctc import CtcError
 
 TOKEN = "0123456789ABCDEF0123456789ABCDEF"
 # stb_protocols §2.4: made with `openssl enc -des-ede3-ecb`, password 123456, key type 0001
@@ -181,10 +184,9 @@ async def test_the_regex_box_needs_the_fixed_order_and_the_scanning_box_does_not
     assert [o.item_id for o in await _list(portal, scanning)] == ["7"]
 
 
-def _at_proof(box: Box, random: str, ip: str) -> Ask:
+def _at_proof(box: Box, random: int, ip: str) -> Ask:
     """Walk a login to its H4."""
-    assert box.huawei
-    login = Login(box.huawei, box.account, "http://127.0.0.1/", random, ip)
+    login = Login(box, "http://127.0.0.1/", random, ip)
     login.start()
     login.reply(Reply("http://127.0.0.1/EPG/jsp/AuthenticationURL", 200, {}, {}, b"<html>"))
     body = f'var EncryptToken = "{TOKEN}"; f.userToken.value = "{TOKEN}";'.encode()
@@ -194,17 +196,33 @@ def _at_proof(box: Box, random: str, ip: str) -> Ask:
 
 
 def test_the_authenticator_is_the_one_that_openssl_made() -> None:
-    step = _at_proof(load_all()[CTC], "12345678", "10.0.0.9")
+    step = _at_proof(load_all()[CTC], 12345678, "10.0.0.9")
     assert step.form and step.form["Authenticator"] == VECTOR_0001
     assert unquote_plus(step.form["UserID"]) == "edu001@itv"
 
 
+def _styled(**style: str) -> Box:
+    box = load_all()[CTC]
+    assert box.proof
+    return msgspec.structs.replace(box, proof=msgspec.structs.replace(box.proof, **style))
+
+
 def test_styles_of_mac_and_random() -> None:
-    face = load_all()[CTC].huawei
-    assert face
-    change = msgspec.structs.replace
-    assert mac_text(change(face, mac_style="bare")) == "1A2B3C4D5E6F"
-    assert mac_text(change(face, mac_style="lower")) == "1a:2b:3c:4d:5e:6f"
-    assert random_text(change(face, random_style="padded8"), 42) == "00000042"
-    assert random_text(change(face, random_style="unpadded"), 42) == "10000"
-    assert random_text(change(face, random_style="constant"), 42) == "99999"
+    assert mac_text(_styled(mac_style="bare")) == "1A2B3C4D5E6F"
+    assert mac_text(_styled(mac_style="lower")) == "1a:2b:3c:4d:5e:6f"
+    assert random_text(_styled(random_style="padded8"), 42) == "00000042"
+    assert random_text(_styled(random_style="unpadded"), 42) == "10000"
+    assert random_text(_styled(random_style="constant"), 42) == "99999"
+
+
+def test_the_hexadecimal_may_be_lower_case() -> None:
+    step = _at_proof(_styled(hex_case="lower"), 12345678, "10.0.0.9")
+    assert step.form and step.form["Authenticator"] == VECTOR_0001.lower()
+
+
+def test_a_box_with_a_fixed_charset_believes_nothing_else() -> None:
+    page = "安全".encode("gbk")
+    assert page_text("gbk", page, "text/html; charset=UTF-8") == ("安全", [])
+    assert page_text("guess", page, "text/html; charset=UTF-8") == ("安全", ["charset-untrue"])
+    with pytest.raises(CtcError, match="not utf-8"):
+        page_text("utf-8", page, "text/html; charset=GBK")

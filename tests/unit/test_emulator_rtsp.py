@@ -171,6 +171,14 @@ async def test_a_lesson_beyond_the_box_fails() -> None:
     assert (row.ok, row.stage) == (False, Stage.DECODE)
 
 
+async def test_a_container_that_the_box_cannot_unpack_fails(ts: bytes) -> None:
+    box = _box()
+    deaf = msgspec.structs.replace(box, caps=msgspec.structs.replace(box.caps, containers=("mp4",)))
+    row = await _play(RtspScript(ts, 2.0, answer="MP2T/TCP"), deaf)
+    assert (row.ok, row.stage) == (False, Stage.DECODE)
+    assert "does not unpack mpegts" in row.reason
+
+
 def _conversation() -> Conversation:
     face = load_all()["ctc_hw_old"].rtsp
     assert face

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
-from stb_emulator.boxes import HuaweiFace
+from stb_emulator.boxes import Box, Charset, HuaweiFace
+from stb_emulator.boxes.charset import page_text as text_of
 from stb_emulator.observe import Family, Offer, PlayError, Stage
 from stb_emulator.observe.line import Reply
 from stb_emulator.portals.huawei.login import Session
-from wire.ctc import CtcError, decode_page, is_session_lost, parse_channel_page, temp_key
+from wire.ctc import CtcError, is_session_lost, parse_channel_page, temp_key
 
 
 class _Named(msgspec.Struct):
@@ -20,7 +21,7 @@ class _Named(msgspec.Struct):
     name: str = ""
 
 
-def page_text(reply: Reply, deviations: list[str]) -> str:
+def page_text(reply: Reply, charset: Charset, deviations: list[str]) -> str:
     """Decode a guide page.
 
     Raises:
@@ -29,24 +30,25 @@ def page_text(reply: Reply, deviations: list[str]) -> str:
     if reply.status != 200:
         raise _failed(f"取列表失败：HTTP {reply.status}", f"HTTP {reply.status} for {reply.url.split('?')[0]}")
     try:
-        text, found = decode_page(reply.body, reply.headers.get("Content-Type", ""))
+        text, found = text_of(charset, reply.body, reply.headers.get("Content-Type", ""))
     except CtcError as error:
         raise _failed("页面编码有误", f"wrong charset: {error}") from error
-    deviations += [d.code for d in found]
+    deviations += found
     if is_session_lost(text):
         raise _failed("登录已失效", "the portal says that the session is lost")
     return text
 
 
-def channel_form(face: HuaweiFace, session: Session, user: str) -> dict[str, str]:
+def channel_form(box: Box, session: Session) -> dict[str, str]:
     """Fill in H5's form (stb_protocols §2.1, §2.3)."""
+    assert box.device is not None, "boxes are checked when they are loaded"
     return {
         "conntype": "dhcp",
         "UserToken": session.user_token,
         "tempKey": session.temp_key or temp_key(session.jsessionid),
-        "stbid": face.stb_id,
+        "stbid": box.device.stb_id,
         "SupportHD": "1",
-        "UserID": user,
+        "UserID": box.account.user,
         "Lang": "1",
     }
 

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from urllib.parse import quote, urljoin, urlsplit
 
-from stb_emulator.boxes import Account, HuaweiFace
+from stb_emulator.boxes import Box, HuaweiFace
+from stb_emulator.boxes.charset import page_text
+from stb_emulator.boxes.proof import authenticator, mac_text
 from stb_emulator.observe import PlayError, Stage
 from stb_emulator.observe.line import Reply
 from wire.ctc import (
-    Authenticator,
     CtcError,
-    EncryptionType,
-    decode_page,
-    encrypt,
     parse_inputs,
     parse_set_configs,
     parse_token_page,
@@ -62,11 +60,10 @@ class State(Enum):
 class Login:
     """One attempt. ``start`` and ``reply`` return the next request, or the session."""
 
-    face: HuaweiFace
-    account: Account
+    box: Box
     portal_url: str
-    random: str
-    """The number at the head of the Authenticator, in the box's style."""
+    random: int
+    """The number at the head of the Authenticator."""
     ip: str
     deviations: list[str] = field(default_factory=list)
     state: State = State.REDIRECT
@@ -74,12 +71,20 @@ class Login:
     _epg: str = ""
     _jsessionid: str = ""
 
+    @property
+    def face(self) -> HuaweiFace:
+        """The box's ``[huawei]`` table."""
+        assert self.box.huawei is not None, "boxes are checked when they are loaded"
+        return self.box.huawei
+
     def start(self) -> Ask:
         """H1: ask the address where the box was told to begin."""
-        user = quote(self.account.user, safe="@")
+        user = quote(self.box.account.user, safe="@")
         if "AuthenticationURL" in self.portal_url:
             return Ask("GET", self.portal_url)
-        return Ask("GET", urljoin(self.portal_url, f"/EDS/jsp/AuthenticationURL?UserID={user}&Action=Login"))
+        folder = "EPG" if self.face.entry == "epg" else "EDS"
+        fcc = "&FCCSupport=1" if self.face.fcc_support else ""
+        return Ask("GET", urljoin(self.portal_url, f"/{folder}/jsp/AuthenticationURL?UserID={user}&Action=Login{fcc}"))
 
     def reply(self, reply: Reply) -> Ask | Session:
         """Take a reply.
@@ -97,7 +102,7 @@ class Login:
             parts = urlsplit(reply.url)
             self._epg = f"{parts.scheme}://{parts.netloc}"
             self.state = State.TOKEN
-            return Ask("POST", self._page("authLogin"), {"UserID": self.account.user, "VIP": ""})
+            return Ask("POST", self._page("authLogin"), {"UserID": self.box.account.user, "VIP": ""})
         if self.state is State.TOKEN:
             return self._prove(page)
         return self._enter(page)
@@ -113,10 +118,10 @@ class Login:
 
     def _text(self, reply: Reply) -> str:
         try:
-            text, found = decode_page(reply.body, reply.headers.get("Content-Type", ""))
+            text, found = page_text(self.face.charset, reply.body, reply.headers.get("Content-Type", ""))
         except CtcError as error:
             raise _failed("页面编码有误", f"wrong charset: {error}") from error
-        self.deviations += [d.code for d in found]
+        self.deviations += found
         return text
 
     def _prove(self, page: str) -> Ask:
@@ -129,40 +134,29 @@ class Login:
         return Ask("POST", self._page("ValidAuthentication"), self._form(tokens.encrypt_token, tokens.user_token))
 
     def _form(self, encrypt_token: str, user_token: str) -> dict[str, str]:
-        face = self.face
-        plain = Authenticator(
-            random=self.random,
-            encrypt_token=encrypt_token,
-            user_id=self.account.user,
-            stbid=face.stb_id,
-            ip=self.ip,
-            mac=mac_text(face),
-            reserved=None if face.suffix == "CM" else "",
-            suffix=face.suffix,
-        ).build()
-        proof = encrypt(
-            plain, self.account.password, EncryptionType(face.key_type), md5_hex=face.md5_hex, padding=face.pad_style
-        )
+        device = self.box.device
+        assert device is not None, "boxes are checked when they are loaded"
+        mac = mac_text(self.box)
         form = {
-            "UserID": self.account.user,
+            "UserID": self.box.account.user,
             "Lang": "1",
             "SupportHD": "1",
             "NetUserID": "",
-            "Authenticator": proof,
-            "STBType": face.stb_type,
-            "STBVersion": face.stb_version,
+            "Authenticator": authenticator(self.box, encrypt_token, random=self.random, ip=self.ip),
+            "STBType": device.stb_type,
+            "STBVersion": device.stb_version,
             "conntype": "dhcp",
-            "STBID": face.stb_id,
+            "STBID": device.stb_id,
             "templateName": "",
             "areaId": "",
             "userToken": user_token,
             "userGroupId": "",
             "productPackageId": "-1",
-            "mac": mac_text(face),
-            "SoftwareVersion": face.stb_version,
+            "mac": mac,
+            "SoftwareVersion": device.stb_version,
             "VIP": "",
         }
-        if face.operator == "CTC":
+        if self.face.operator == "CTC":
             form |= dict.fromkeys(("UserField", "desktopId", "stbmaker", "XMPPCapability", "ChipID"), "")
             form["IsSmartStb"] = "undefined"
         return form
@@ -182,20 +176,6 @@ class Login:
         if not self._jsessionid:
             raise _failed("平台没有给出 JSESSIONID", "no JSESSIONID cookie")
         return Session(self._epg, token, from_page.get("tempKey", ""), self._jsessionid)
-
-
-def mac_text(face: HuaweiFace) -> str:
-    """Write the MAC address in the box's style."""
-    if face.mac_style == "bare":
-        return face.mac.replace(":", "")
-    return face.mac.lower() if face.mac_style == "lower" else face.mac.upper()
-
-
-def random_text(face: HuaweiFace, number: int) -> str:
-    """Write the Authenticator's random number in the box's style; ``number`` is below 10**8."""
-    if face.random_style == "constant":
-        return "99999"
-    return f"{number:08d}" if face.random_style == "padded8" else str(max(number, 10_000))
 
 
 def _failed(zh: str, en: str) -> PlayError:

@@ -8,15 +8,15 @@ from urllib.parse import quote, urlencode
 
 from runtime.clock import Clock
 from stb_emulator.boxes import Box
+from stb_emulator.boxes.proof import RANDOM_BELOW
 from stb_emulator.observe import Offer, PlayError, Stage
-from stb_emulator.observe.line import Line
+from stb_emulator.observe.line import Line, Reply
 from stb_emulator.portals.huawei import guide
-from stb_emulator.portals.huawei.login import Ask, Login, Session, random_text
+from stb_emulator.portals.huawei.login import Ask, Login, Session
 from wire.ctc import CtcError, parse_heartbeat
 
 OWN_IP = "127.0.0.1"
 TEMPLATE = "/EPG/jsp/gdhdpublic/Ver.3/common/data.jsp"
-HEARTBEAT_MAX_S = 600
 HEARTBEAT_FAILURES = 3
 """A box gives up after so many heartbeats without an answer (stb_protocols §2.5)."""
 ITEMS_MAX_COUNT = 20_000
@@ -36,10 +36,9 @@ class HuaweiPortal:
     async def login(self) -> None:
         """See Portal; the first heartbeat follows at once."""
         login = Login(
-            face=self._face,
-            account=self._box.account,
+            box=self._box,
             portal_url=self._url,
-            random=random_text(self._face, secrets.randbelow(10**8)),
+            random=secrets.randbelow(RANDOM_BELOW),
             ip=OWN_IP,
             deviations=self.deviations,
         )
@@ -54,8 +53,8 @@ class HuaweiPortal:
         session = self._require()
         if self._face.browse == "channels":
             url = f"{session.epg}/EPG/jsp/getchannellistHW{self._face.operator}.jsp"
-            form = guide.channel_form(self._face, session, self._box.account.user)
-            page = guide.page_text(await self._line.ask("POST", url, Stage.BROWSE, form=form), self.deviations)
+            form = guide.channel_form(self._box, session)
+            page = self._text(await self._line.ask("POST", url, Stage.BROWSE, form=form))
             return guide.channels(page, self._face, self.deviations)
         offers: list[Offer] = []
         for column_id, column in guide.columns(await self._template("columnList")):
@@ -97,17 +96,18 @@ class HuaweiPortal:
             await self._line.ask("GET", url, Stage.LOGIN)
 
     async def _beat(self, stage: Stage) -> None:
-        session, face = self._require(), self._face
+        session, device = self._require(), self._box.device
+        assert device is not None, "boxes are checked when they are loaded"
         query = urlencode(
             {
                 "UserStatus": "1",
                 "ChannelVer": session.channel_version,
-                "STBID": face.stb_id,
-                "STBType": face.stb_type,
-                "Version": face.stb_version,
+                "STBID": device.stb_id,
+                "STBType": device.stb_type,
+                "Version": device.stb_version,
             }
         )
-        reply = await self._line.ask("GET", f"{session.epg}/EPG/jsp/GetHeartBit?{query}", stage)
+        reply = await self._line.ask("GET", f"{session.epg}/EPG/jsp/{self._face.heartbeat}?{query}", stage)
         try:
             beat = parse_heartbeat(reply.body.decode("utf-8", "replace"))
         except CtcError as error:
@@ -115,13 +115,16 @@ class HuaweiPortal:
         self.deviations += [d.code for d in beat.deviations if d.code not in self.deviations]
         if not beat.user_valid:
             raise LoginEnded(stage, "平台结束了登录", "the portal ended the login (UserValid=false)")
-        self._interval_s = min(beat.next_call_interval_s, HEARTBEAT_MAX_S)
+        self._interval_s = min(beat.next_call_interval_s, self._face.heartbeat_max_s)
         self._session = replace(session, channel_version=beat.channel_ver or session.channel_version)
 
     async def _template(self, action: str, **query: str) -> str:
         session = self._require()
         url = f"{session.epg}{TEMPLATE}?{urlencode({'Action': action, **query})}"
-        return guide.page_text(await self._line.ask("GET", url, Stage.BROWSE), self.deviations)
+        return self._text(await self._line.ask("GET", url, Stage.BROWSE))
+
+    def _text(self, reply: Reply) -> str:
+        return guide.page_text(reply, self._face.charset, self.deviations)
 
     def _require(self) -> Session:
         assert self._session is not None, "log in first"

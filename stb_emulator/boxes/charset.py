@@ -1,0 +1,24 @@
+"""How a box turns the bytes of a portal page into text (disagreement D6). Pure."""
+
+from __future__ import annotations
+
+from stb_emulator.boxes.parts import Charset
+from wire.ctc import CtcError, decode_page
+
+CODECS = {"gbk": "gb18030", "utf-8": "utf-8"}
+"""GB 18030 contains GBK."""
+
+
+def page_text(charset: Charset, body: bytes, content_type: str) -> tuple[str, list[str]]:
+    """Decode a page and name what was odd. A box with a fixed charset believes neither header nor content.
+
+    Raises:
+        CtcError: the bytes are no text in the box's charset.
+    """
+    if charset == "guess":
+        text, found = decode_page(body, content_type)
+        return text, [d.code for d in found]
+    try:
+        return body.decode(CODECS[charset]), []
+    except UnicodeDecodeError as error:
+        raise CtcError(f"page is not {charset}, which is all that this box reads") from error
