@@ -15,6 +15,7 @@ from runtime.output import Exit, Output
 
 if TYPE_CHECKING:
     from stb_emulator.boxes import Box
+    from stb_emulator.lab.parity import Parity
     from stb_emulator.observe import Observation
     from stb_emulator.seat import Seat
 
@@ -102,6 +103,7 @@ def play(name: str, portal: str | None, url: str | None, item: str | None, **res
 )
 @click.option("--concurrency", type=click.IntRange(1, 256), help="Boxes playing at the same time.  [default: 8]")
 @click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
+@click.option("--junit", "junit_file", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here.")
 @_common
 def matrix(
     portal: str,
@@ -109,6 +111,7 @@ def matrix(
     lessons: tuple[str, ...],
     concurrency: int | None,
     html_file: Path | None,
+    junit_file: Path | None,
     **rest: Any,
 ) -> None:
     """每台盒子播放每一课 / Play every lesson on every box; exit 0 only if all of them played."""
@@ -128,26 +131,60 @@ def matrix(
         bar(done / total)
 
     at_once = concurrency or _settings(out, {}).concurrency
-    rows = asyncio.run(lab.run(seat, chosen, only=lessons, concurrency=at_once, on_row=on_row))
+    rows, parity = asyncio.run(lab.run(seat, chosen, only=lessons, concurrency=at_once, on_row=on_row))
     known = {b.name: b for b in chosen}
     if html_file is not None:
         from stb_emulator.lab.report import page
 
         made = seat.clock.utc().strftime("%Y-%m-%d %H:%M:%S UTC")
-        html_file.write_text(page(rows, known, portal=portal, made=made), encoding="utf-8")
+        html_file.write_text(page(rows, known, parity, portal=portal, made=made), encoding="utf-8")
+    if junit_file is not None:
+        from stb_emulator.lab.junit import document
+
+        junit_file.write_text(document(rows, parity), encoding="utf-8")
+    for each in parity.differences:
+        out.emit("difference", **msgspec.to_builtins(each))
     if not common.as_json:
-        _print_table(rows, known)
-    _finish(out, rows, seat)
+        _print_table(rows, known, parity)
+    _finish(out, rows, seat, parity)
 
 
-def _print_table(rows: list[Observation], known: dict[str, Box]) -> None:
+@cli.command()
+@click.option("--portal", required=True, help="Address of the edge, e.g. http://127.0.0.1:8080.")
+@click.option("--box", "names", multiple=True, help="Only this box model (repeatable); default: all.")
+@click.option("--item", required=True, help="Lesson id to wait for.")
+@click.option("--within", "within_s", type=click.FloatRange(min=1.0), default=900.0, show_default=True, help="Seconds.")
+@_common
+def lag(portal: str, names: tuple[str, ...], item: str, within_s: float, **rest: Any) -> None:
+    """新课件多久在每台盒子上出现 / How long until every box lists a new lesson; exit 0 only if all do."""
+    from stb_emulator.lab import matrix as lab
+
+    common = _Common(**rest)
+    out = Output(json=common.as_json)
+    chosen = [_account(b, common) for b in _chosen(out, names)]
+    seat = _seat(out, portal, common)
+    began_s = seat.clock.monotonic()
+    found = asyncio.run(lab.lag(seat, chosen, item, within_s=within_s))
+    for name, first_s in found.first_s.items():
+        after_s = None if first_s is None else round(first_s - began_s, 3)
+        out.emit("item", box=name, lesson=item, ok=first_s is not None, after_s=after_s)
+        if not common.as_json:
+            out.say(f"{name}: {'一直没有出现 never listed' if after_s is None else f'{after_s:.1f} s'}")
+    out.emit("summary", ok=found.seconds is not None, lesson=item, parity_lag_s=found.seconds)
+    if found.seconds is None:
+        raise click.exceptions.Exit(int(Exit.FAILED))
+    if not common.as_json:
+        out.say(f"最早与最晚相差 parity lag: {found.seconds:.1f} s")
+
+
+def _print_table(rows: list[Observation], known: dict[str, Box], parity: Parity) -> None:
     import sys
 
     from rich.console import Console
 
     from stb_emulator.lab.report import print_table
 
-    print_table(rows, known, Console(width=None if sys.stdout.isatty() else TABLE_WIDTH))
+    print_table(rows, known, parity, Console(width=None if sys.stdout.isatty() else TABLE_WIDTH))
 
 
 async def _watch(seat: Seat, box: Box, item: str | None, url: str | None) -> Observation:
@@ -198,10 +235,14 @@ def _say_row(out: Output, row: Observation) -> None:
         out.say(f"  {warning}")
 
 
-def _finish(out: Output, rows: list[Observation], seat: Seat) -> None:
+def _finish(out: Output, rows: list[Observation], seat: Seat, parity: Parity | None = None) -> None:
     passed = sum(r.ok for r in rows)
-    out.emit("summary", ok=passed == len(rows), rows=len(rows), passed=passed, failed=len(rows) - passed)
-    if passed == len(rows):
+    agreed: dict[str, Any] = {}
+    if parity is not None:
+        agreed = {"parity_gap": parity.gap, "differences": len(parity.differences)}
+    ok = passed == len(rows) and (parity is None or parity.ok)
+    out.emit("summary", ok=ok, rows=len(rows), passed=passed, failed=len(rows) - passed, **agreed)
+    if ok:
         return
     if all(r.unreachable for r in rows):
         raise _nobody(out, seat)

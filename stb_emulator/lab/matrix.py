@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 from stb_emulator.boxes import Box, unit
+from stb_emulator.lab.parity import Lag, Parity, compare
 from stb_emulator.observe import Observation, Offer, PlayError, Stage
 from stb_emulator.observe.judge import absent
 from stb_emulator.seat import Seat
@@ -48,8 +49,10 @@ async def run(
     only: Collection[str],
     concurrency: int,
     on_row: Callable[[Observation, int, int], None],
-) -> list[Observation]:
+) -> tuple[list[Observation], Parity]:
     """Play everything; rows come back in the order box × lesson, ``on_row(row, done, total)`` as they finish.
+
+    Beside them, whether all boxes list the same; with ``only``, as far as these lessons go.
 
     A lesson that a box does not list, or a box that cannot log in or browse, is a failed row.
     """
@@ -81,8 +84,29 @@ async def run(
                 else:
                     group.create_task(one(box, number, item_id, title))
     keys = [(b.name, i) for b in boxes for i in (lessons or {"": ""})]
-    return [rows[k] for k in keys]
+    found = [rows[k] for k in keys]
+    return found, compare({name: _only(listing, lessons) for name, listing in listings.items()}, found)
+
+
+def _only(listing: Listing, lessons: Collection[str]) -> Listing:
+    return listing if isinstance(listing, PlayError) else tuple(each for each in listing if each.item_id in lessons)
 
 
 NOT_LISTED = PlayError(Stage.BROWSE, "列表中没有这一课", "not listed")
 NOTHING = PlayError(Stage.BROWSE, "列表是空的", "the list is empty")
+
+
+async def lag(seat: Seat, boxes: Sequence[Box], item_id: str, *, within_s: float, every_s: float = 1.0) -> Lag:
+    """Let every box look for a lesson again and again, and note when it first lists it (REQ-STB-02)."""
+    first: dict[str, float | None] = {box.name: None for box in boxes}
+    until_s = seat.clock.monotonic() + within_s
+    while True:
+        missing = [box for box in boxes if first[box.name] is None]
+        listings = await list_all(seat, missing)
+        now_s = seat.clock.monotonic()
+        for name, listing in listings.items():
+            if not isinstance(listing, PlayError) and any(each.item_id == item_id for each in listing):
+                first[name] = now_s
+        if None not in first.values() or now_s + every_s > until_s:
+            return Lag(item_id=item_id, first_s=first)
+        await seat.clock.sleep_until(now_s + every_s)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stb_emulator.boxes import Box
+from stb_emulator.lab.parity import Difference, Parity
 from stb_emulator.observe import Observation
 
 STAGES_ZH = {
@@ -50,7 +51,37 @@ def cells(row: Observation, boxes: Mapping[str, Box]) -> tuple[str, ...]:
     )
 
 
-def print_table(rows: Sequence[Observation], boxes: Mapping[str, Box], console: Console) -> None:
+KINDS_ZH = {
+    "no_login": "登录不了",
+    "no_list": "取不到目录",
+    "missing": "目录里没有",
+    "title": "标题不同",
+    "column": "专栏不同",
+    "family": "类型不同",
+    "duration": "时长不同",
+    "order": "顺序不同",
+    "unplayable": "不能播放",
+}
+
+
+def difference(each: Difference, boxes: Mapping[str, Box]) -> str:
+    """One disagreement in words."""
+    box = boxes.get(each.box)
+    name = f"{box.title if box else ''} {each.box}".strip()
+    said = f"：{each.here}" if each.here else ""
+    others = f"（其他盒子 others：{each.elsewhere}）" if each.elsewhere else ""
+    return f"{name} {each.item_id} {KINDS_ZH[each.kind]} {each.kind}{said}{others}"
+
+
+def agreement(parity: Parity) -> str:
+    """Say in one line whether all boxes see the same."""
+    count = f"{len(parity.everywhere)}/{len(parity.items)}"
+    if parity.ok:
+        return f"所有盒子看到的课件完全一致 All boxes see the same: {count}"
+    return f"盒子之间不一致 Boxes disagree: {count} 处处可看 everywhere, parity gap {parity.gap}"
+
+
+def print_table(rows: Sequence[Observation], boxes: Mapping[str, Box], parity: Parity, console: Console) -> None:
     """Print the matrix on a terminal (or as plain text into a file)."""
     table = Table(title="新老机顶盒一致性 · Box matrix", show_lines=False)
     for heading in HEADINGS:
@@ -60,13 +91,16 @@ def print_table(rows: Sequence[Observation], boxes: Mapping[str, Box], console: 
     console.print(table)
     passed = sum(r.ok for r in rows)
     console.print(f"{passed}/{len(rows)} 通过 passed")
+    console.print(_plain(agreement(parity)))
+    for each in parity.differences:
+        console.print(_plain(f"  {difference(each, boxes)}"))
 
 
 def _plain(text: str) -> str:
     return text.replace("[", "\\[")
 
 
-def page(rows: Sequence[Observation], boxes: Mapping[str, Box], *, portal: str, made: str) -> str:
+def page(rows: Sequence[Observation], boxes: Mapping[str, Box], parity: Parity, *, portal: str, made: str) -> str:
     """Write the report as one HTML page that needs nothing else; every value is escaped."""
     passed = sum(r.ok for r in rows)
     head = "".join(f"<th>{html.escape(h)}</th>" for h in HEADINGS)
@@ -79,12 +113,18 @@ def page(rows: Sequence[Observation], boxes: Mapping[str, Box], *, portal: str, 
 <style>{_STYLE}</style></head><body>
 <h1>新老机顶盒一致性报告 <small>Box matrix</small></h1>
 <p class="{"good" if passed == len(rows) else "bad"}">{verdict}：{passed}/{len(rows)}</p>
-<p>平台 Portal：{html.escape(portal)}　时间 Made：{html.escape(made)}</p>
+<p class="{"good" if parity.ok else "bad"}">{html.escape(agreement(parity))}</p>
+{_differences(parity, boxes)}<p>平台 Portal：{html.escape(portal)}　时间 Made：{html.escape(made)}</p>
 <div class="wide"><table><thead><tr>{head}</tr></thead><tbody>
 {body}
 </tbody></table></div>
 </body></html>
 """
+
+
+def _differences(parity: Parity, boxes: Mapping[str, Box]) -> str:
+    lines = "".join(f"<li>{html.escape(difference(each, boxes))}</li>\n" for each in parity.differences)
+    return f"<ul>\n{lines}</ul>\n" if lines else ""
 
 
 def _row(row: Observation, boxes: Mapping[str, Box]) -> str:

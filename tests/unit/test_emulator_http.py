@@ -230,23 +230,25 @@ async def test_the_matrix_has_every_box_and_every_lesson(files: HttpFiles) -> No
     boxes = [load_all()[n] for n in NEW]
     shown: list[Observation] = []
     async with listening(files) as port:
-        rows = await run(_seat(port), boxes, only=(), concurrency=3, on_row=lambda row, *_: shown.append(row))
+        rows, parity = await run(_seat(port), boxes, only=(), concurrency=3, on_row=lambda row, *_: shown.append(row))
     assert [(r.box, r.lesson) for r in rows] == [(b, i) for b in NEW for i in ("v1", "p1")]
     assert all(r.ok for r in rows), [r.reason for r in rows if not r.ok]
     assert len(shown) == 6
-    html = page(rows, {b.name: b for b in boxes}, portal="http://x/?<script>", made="now")
+    html = page(rows, {b.name: b for b in boxes}, parity, portal="http://x/?<script>", made="now")
     assert "视频&lt;课&gt;" in html and "<script" not in html and "http://x/?&lt;script&gt;" in html
+    assert parity.ok and parity.items == ("v1", "p1")
     assert "6/6" in html and "src=" not in html and "href=" not in html
 
 
 async def test_a_lesson_that_one_box_lacks_is_a_failed_row(files: HttpFiles) -> None:
     _text(files, "/api/v1/catalogue", '"hls_ts": "/t.m3u8"', '"hls_ts": ""')
     async with listening(files) as port:
-        rows = await run(
+        rows, parity = await run(
             _seat(port), [load_all()["new_hls_ts"]], only=("v1", "v9"), concurrency=2, on_row=lambda *_: None
         )
     assert [(r.lesson, r.ok, r.stage) for r in rows] == [("v1", False, Stage.BROWSE), ("v9", False, Stage.BROWSE)]
     assert "not listed" in rows[1].reason
+    assert [(each.kind, each.item_id) for each in parity.differences] == [("unplayable", "v1")]
 
 
 def _caps(**values: object) -> Box:

@@ -1,0 +1,141 @@
+"""Do all boxes see the same? What each lists, laid side by side (REQ-STB-01). Pure.
+
+Nobody here knows what the right catalogue is: boxes are compared with each other. A difference has a kind, so that a
+report can say which of the known disagreements it looks like.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import msgspec
+
+from stb_emulator.observe import Observation, Offer, PlayError, Stage
+
+DURATION_WITHIN_S = 0.1
+"""Between what two portals say about one lesson."""
+
+Kind = Literal["no_login", "no_list", "missing", "title", "column", "family", "duration", "order", "unplayable"]
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing in which a box does not agree with the others."""
+
+    kind: Kind
+    box: str
+    item_id: str = ""
+    here: str = ""
+    """What this box says."""
+    elsewhere: str = ""
+    """What most others say."""
+
+
+class Parity(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict over one run."""
+
+    boxes: tuple[str, ...]
+    items: tuple[str, ...]
+    """Everything that any box lists."""
+    everywhere: tuple[str, ...]
+    """Of these, what every box lists, and played if it was asked to."""
+    differences: tuple[Difference, ...]
+
+    @property
+    def gap(self) -> int:
+        """Number of items that some boxes have and others have not (``parity_gap``)."""
+        return len(self.items) - len(self.everywhere)
+
+    @property
+    def ok(self) -> bool:
+        """Whether all boxes agree in everything, and there is something to agree on."""
+        return bool(self.items) and not self.differences
+
+
+def compare(listings: Mapping[str, Sequence[Offer] | PlayError], rows: Sequence[Observation] = ()) -> Parity:
+    """Lay the lists of all boxes side by side, and what came of playing (rows may be missing)."""
+    found: list[Difference] = []
+    seen: dict[str, dict[str, Offer]] = {}
+    for box, listing in listings.items():
+        if isinstance(listing, PlayError):
+            kind: Kind = "no_login" if listing.stage is Stage.LOGIN else "no_list"
+            found.append(Difference(kind=kind, box=box, here=str(listing.reason)))
+            seen[box] = {}
+        else:
+            seen[box] = {offer.item_id: offer for offer in listing}
+    items = tuple(dict.fromkeys(item for offers in seen.values() for item in offers))
+    for item in items:
+        found += _compare_item(item, {box: offers.get(item) for box, offers in seen.items() if _read(listings[box])})
+    found += _compare_order({box: list(offers) for box, offers in seen.items() if offers})
+    for row in rows:
+        if not row.ok and row.lesson in seen.get(row.box, {}):
+            found.append(
+                Difference(kind="unplayable", box=row.box, item_id=row.lesson, here=f"{row.stage}: {row.reason}")
+            )
+    apart = {each.item_id for each in found if each.kind in ("missing", "unplayable")}
+    silent = any(not _read(listing) for listing in listings.values())
+    everywhere = () if silent else tuple(item for item in items if item not in apart)
+    return Parity(boxes=tuple(listings), items=items, everywhere=everywhere, differences=tuple(found))
+
+
+def _read(listing: Sequence[Offer] | PlayError) -> bool:
+    return not isinstance(listing, PlayError)
+
+
+def _compare_item(item: str, offers: Mapping[str, Offer | None]) -> list[Difference]:
+    """Compare what boxes that could read their list say about one item."""
+    found = [Difference(kind="missing", box=box, item_id=item) for box, offer in offers.items() if offer is None]
+    there = {box: offer for box, offer in offers.items() if offer is not None}
+    fields: tuple[Literal["title", "column", "family"], ...] = ("title", "column", "family")
+    for field in fields:
+        said_by = {box: _said(offer, field) for box, offer in there.items()}
+        usual = _most([here for here in said_by.values() if here])
+        for box, here in said_by.items():
+            if here and here != usual:
+                found.append(Difference(kind=field, box=box, item_id=item, here=here, elsewhere=usual))
+    said = [offer.announced_s for offer in there.values() if offer.announced_s is not None]
+    for box, offer in there.items():
+        middle = sorted(said)[len(said) // 2] if said else 0.0
+        if offer.announced_s is not None and abs(offer.announced_s - middle) > DURATION_WITHIN_S:
+            found.append(
+                Difference(
+                    kind="duration", box=box, item_id=item, here=f"{offer.announced_s:.3f}", elsewhere=f"{middle:.3f}"
+                )
+            )
+    return found
+
+
+def _said(offer: Offer, field: Literal["title", "column", "family"]) -> str:
+    """Return what a list says, empty when its dialect has no place for it: some tell what a lesson is when asked."""
+    return "" if field == "family" and not offer.url else getattr(offer, field)
+
+
+def _compare_order(orders: Mapping[str, list[str]]) -> list[Difference]:
+    """Compare in which order boxes list what all of them list."""
+    if len(orders) < 2:
+        return []
+    shared = set.intersection(*(set(order) for order in orders.values()))
+    cut = {box: " ".join(item for item in order if item in shared) for box, order in orders.items()}
+    usual = _most(list(cut.values()))
+    return [
+        Difference(kind="order", box=box, here=order, elsewhere=usual) for box, order in cut.items() if order != usual
+    ]
+
+
+def _most(values: Sequence[str]) -> str:
+    """Return what most say; of equals the first."""
+    return max(values, key=values.count) if values else ""
+
+
+class Lag(msgspec.Struct, frozen=True, kw_only=True):
+    """When each box first saw an item; times in seconds of one clock."""
+
+    item_id: str
+    first_s: Mapping[str, float | None]
+
+    @property
+    def seconds(self) -> float | None:
+        """From the first box to the last (``parity_lag``); None while a box has not seen it."""
+        times = list(self.first_s.values())
+        known = [each for each in times if each is not None]
+        return max(known) - min(known) if known and len(known) == len(times) else None
