@@ -26,7 +26,7 @@ class EdgeConfig:
     lan_find: bool = setting(False, "Find other edges on the LAN by multicast DNS, be found, and fetch together.")
     lan_edges: str = setting("", "Edges on the LAN to fetch together with: http://host:port, comma-separated.")
     windows: str = setting("", "When and how fast to fetch, e.g. `22:00-06:00 full, else 256k`; empty: always.")
-    utc_offset_h: float = setting(8.0, "Hours that local time is ahead of UTC, for `windows`.")
+    utc_offset_h: float = setting(8.0, "Hours that local time is ahead of UTC, for `windows` and old boxes.")
     quota_bytes: int = setting(0, "Most bytes of objects to hold; evictable lessons beyond are left out; 0: no limit.")
     verify_days: float = setting(7.0, "While serving, each object is hashed again once in so many days; 0: never.")
     host: str = setting("127.0.0.1", "Address that the HTTP and RTSP ports listen on; 0.0.0.0 for the village network.")
@@ -38,6 +38,10 @@ class EdgeConfig:
     log_level: str = setting("info", "What stderr hears: debug, info, warning or error, and what is more urgent.")
     metrics_from: str = setting(
         "127.0.0.0/8, ::1", "Addresses and networks that may read /metrics, comma-separated; empty: nobody."
+    )
+    legacy_networks: str = setting(
+        "127.0.0.0/8, ::1, 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 169.254.0.0/16, fc00::/7, fe80::/10",
+        "Addresses and networks of the local segment; old boxes' portals answer nobody else; comma-separated.",
     )
     tls_cert: str = setting("", "File of the certificate in PEM, with `tls_key`: HTTPS instead of HTTP; costs CPU.")
     tls_key: str = setting("", "File of its key.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from edge_server.bootstrap.linear import make_channels, plans_of
 from edge_server.bootstrap.media import make_media
 from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
 from edge_server.bootstrap.pacing import check_pacing, make_multicast, make_pacing
+from edge_server.bootstrap.segment import Segment, make_segment
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.catalog.following import Following
@@ -78,6 +80,7 @@ def check_settings(config: EdgeConfig) -> None:
     check_pacing(config)
     plans_of(config)
     check_monitoring(config)
+    make_segment(config.legacy_networks)
     if config.log_level not in LEVELS:
         raise ConfigError(f"log_level: {config.log_level!r}; write one of {', '.join(LEVELS)}")
 
@@ -232,7 +235,7 @@ class Edge:
             media=make_media(ctx, admission),
             routes=[*monitoring, *pages.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
-            state=partial(self._portal_state, logins, rtsp, admission, channels),
+            state=partial(self._portal_state, logins, rtsp, admission, channels, make_segment(config.legacy_networks)),
             clock=self.clock,
             settings=make_http_settings(config, self.root),
             counts=counts[0],
@@ -267,6 +270,7 @@ class Edge:
         rtsp: RtspService,
         admission: Admission,
         channels: FollowingChannels,
+        segment: Segment,
         request: PortalRequest,
     ) -> PortalState:
         host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
@@ -279,6 +283,8 @@ class Edge:
             ticket=admission.ticket,
             channels=channels.current(),
             ticketed=admission.tickets.required,
+            is_local=segment.holds(request.remote, request.headers),
+            utc_offset=timedelta(hours=self.config.utc_offset_h),
         )
 
 

@@ -62,6 +62,7 @@ async def read_request(request: web.Request) -> PortalRequest:
         web.HTTPRequestEntityTooLarge: the body is over ``REQUEST_BODY_MAX_BYTES``.
     """
     form: dict[str, str] = {}
+    body = b""
     if request.body_exists:
         body = await request.content.read(REQUEST_BODY_MAX_BYTES + 1)
         while len(body) <= REQUEST_BODY_MAX_BYTES and not request.content.at_eof():
@@ -86,6 +87,7 @@ async def read_request(request: web.Request) -> PortalRequest:
         cookies=request.cookies,
         remote=request.remote or "",
         host=host,
+        body=body,
     )
 
 

@@ -14,10 +14,11 @@ from edge_server.egress import EgressContext
 from edge_server.egress.rtsp import RtspService
 from edge_server.egress.whep import WhepOnDemand
 from edge_server.metrics.disk import DiskCount
-from edge_server.metrics.doors import Network, parse_networks, routes
+from edge_server.metrics.doors import routes
 from edge_server.metrics.sources import Sources, Way
 from edge_server.plane.counts import Count, Counts, total
 from edge_server.uplink.standing import StandingFile
+from runtime.networks import Network, parse_networks
 from runtime.settings import ConfigError
 
 _REFUSED = "refused "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -12,6 +11,7 @@ from aiohttp import web
 from edge_server.metrics.disk import DiskCount
 from edge_server.metrics.sources import Noted, Sources
 from edge_server.uplink.standing import Standing
+from runtime.networks import Network, is_within
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus text format."""
@@ -20,29 +20,10 @@ PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")
 _NEVER_KEPT = {"Cache-Control": "no-store"}
 _FOREIGN = "监控数据只对指定地址开放 / these numbers are for the addresses in metrics_from only\n"
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-def parse_networks(text: str) -> tuple[Network, ...]:
-    """Read addresses and networks, comma-separated.
-
-    Raises:
-        ValueError: one is neither.
-    """
-    return tuple(ipaddress.ip_network(each.strip()) for each in text.split(",") if each.strip())
-
 
 def may_read(remote: str | None, passed_on: bool, networks: Sequence[Network]) -> bool:
     """Tell whether a peer may have the numbers; ``passed_on``: a proxy stands between."""
-    if passed_on or remote is None:
-        return False
-    try:
-        address = ipaddress.ip_address(remote.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
+    return not passed_on and remote is not None and is_within(remote, networks)
 
 
 async def alive(_: web.Request) -> web.Response:

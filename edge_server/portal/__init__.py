@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from edge_server.catalog import CatalogView
@@ -31,6 +31,8 @@ class PortalRequest:
     """Peer IP address."""
     host: str
     """``host:port`` under which the box reached us; used to build absolute URLs."""
+    body: bytes = b""
+    """The body as it came, at most ``REQUEST_BODY_MAX_BYTES``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,10 @@ class PortalState:
     """Linear channels, by number."""
     ticketed: bool = False
     """Media are refused without a ticket: links that live longer than a page go through ``/play``."""
+    is_local: bool = True
+    """The box is on the local segment; a login that protects nothing is spoken to no other (SEC-07)."""
+    utc_offset: timedelta = timedelta(hours=8)
+    """How far the wall clock of the boxes is ahead of UTC; old ones show times as they are told (D12)."""
 
 
 @runtime_checkable

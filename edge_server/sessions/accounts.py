@@ -52,7 +52,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     password: str
     encryption_type: Literal["0001", "0002", "0003"] | None = None
     """Announced to the box; None announces the portal's default. All types are tried whatever is announced."""
-    face: Literal["CTC", "CU"] = "CTC"
+    face: Literal["CTC", "CU", "CM"] = "CTC"
     """Page names on the login page, before the box has shown which it uses."""
     charset: Literal["utf-8", "gbk"] = "utf-8"
     """Of all pages for this box (disagreement D6)."""

@@ -99,13 +99,15 @@ class Box:
     now_s: float = 0.0
     remote: str = "192.0.2.50"
     logins: Logins = field(default_factory=lambda: counted_logins())
+    seen: dict[str, Any] = field(default_factory=dict)
+    """Further parts of the state."""
 
     def ask(self, url: str, form: dict[str, str] | None = None, **changes: Any) -> PortalReply:
         parts = urlsplit(url)
         query = {key: values[-1] for key, values in parse_qs(parts.query, keep_blank_values=True).items()}
         method = "GET" if form is None else "POST"
         request = PortalRequest(method, parts.path, query, form or {}, {}, dict(self.cookies), self.remote, HOST)
-        state = PortalState(self.view, self.logins, RTSP, datetime(2026, 1, 1, tzinfo=UTC), self.now_s)
+        state = PortalState(self.view, self.logins, RTSP, datetime(2026, 1, 1, tzinfo=UTC), self.now_s, **self.seen)
         reply = self.dialect.reply(replace(request, **changes), state)
         for name, value in reply.headers:
             if name == "Set-Cookie" and (match := re.fullmatch(r"JSESSIONID=([^;]*); Path=/EPG(; Max-Age=0)?", value)):
@@ -327,6 +329,15 @@ def test_logout_without_a_cookie_reaches_the_same_address_only(box: Box) -> None
     assert len(box.logins) == 1
     box.ask(url, cookies={})
     assert len(box.logins) == 0
+
+
+def test_who_is_not_on_the_local_segment_is_refused_in_words(box: Box) -> None:
+    box.log_in()
+    box.seen = {"is_local": False}
+    for url in ("/EDS/jsp/AuthenticationURL?UserID=edu001@itv&Action=Login", "/EPG/jsp/GetHeartBit", "/EPG/x"):
+        reply = box.ask(url)
+        assert reply.status == 403 and "只对本地网段开放" in reply.body.decode()
+    assert box.ask("/EPG/jsp/authLoginHWCTC.jsp", {"UserID": "edu001@itv"}).status == 403
 
 
 def test_without_login_everything_sends_the_box_back(box: Box) -> None:

@@ -12,13 +12,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge_server.catalog import EMPTY, CatalogView
 from edge_server.metrics.disk import COUNT_EVERY_S, Disk, DiskCount
-from edge_server.metrics.doors import may_read, parse_networks
+from edge_server.metrics.doors import may_read
 from edge_server.metrics.families import write
 from edge_server.metrics.sources import Noted, Sources, Way
 from edge_server.pacing.pacer import Pacer
 from edge_server.plane.counts import Count, Counts
 from edge_server.uplink.standing import ChannelStanding, Standing
 from runtime.clock import FakeClock
+from runtime.networks import parse_networks
 from sync import Corrupt
 
 WHEN = datetime(2026, 11, 24, tzinfo=UTC)

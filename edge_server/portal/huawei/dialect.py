@@ -7,32 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edge_server.portal import PortalReply, PortalRequest, PortalState
+from edge_server.portal._ctc.channels import channel_list
+from edge_server.portal._ctc.pages import REFUSED, Paper, echo, parameter, retry_after
 from edge_server.portal.huawei import lessons
-from edge_server.portal.huawei.answers import (
-    Paper,
-    drop_session,
-    is_usable_host,
-    login_url,
-    parameter,
-    session_lost,
-    set_session,
-)
-from edge_server.sessions.logins import Attempt, Login, LoginRefused, Refusal
+from edge_server.portal.huawei.answers import drop_session, login_url, session_lost, set_session
+from edge_server.sessions.logins import Attempt, Login, LoginRefused
 from wire import ctc
 
 HEARTBEAT_INTERVAL_S = 300
 """At most 300, since one kind of client gives up beyond 600 (D19)."""
 
-_FACE_PAGE = re.compile(r"/EPG/jsp/(authLogin|ValidAuthentication|getchannellist)HW(CTC|CU)\.jsp")
+_FACE_PAGE = re.compile(r"/EPG/jsp/(authLogin|ValidAuthentication|getchannellist)HW(CTC|CU|CM)\.jsp")
 _DATA_PAGE = re.compile(r"/EPG/jsp/gdhdpublic/Ver\.[23]/common/data\.jsp")
-
-_REFUSED = {
-    Refusal.UNKNOWN_USER: "账号或密码不对。 / Wrong account or password.",
-    Refusal.WRONG_PASSWORD: "账号或密码不对。 / Wrong account or password.",
-    Refusal.TOKEN_STALE: "登录超时，请重试。 / The login took too long; try again.",
-    Refusal.OTHER_BOX: "此账号不属于这台机顶盒。 / This account belongs to another box.",
-    Refusal.THROTTLED: "尝试次数过多，请稍后再试。 / Too many attempts; wait a minute.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +43,8 @@ class HuaweiDialect:
     def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
         """See Dialect."""
         paper = self._paper(request, state)
-        if not is_usable_host(request.host):
-            return paper.plain("Host 头不对 / bad Host header\n", status=400)
+        if (refused := paper.unusable(request, state)) is not None:
+            return refused
         if match := _FACE_PAGE.fullmatch(request.path):
             pages: Mapping[str, Callable[[PortalRequest, PortalState, Paper, ctc.Face], PortalReply]] = {
                 "authLogin": self._tokens,
@@ -142,8 +128,8 @@ class HuaweiDialect:
         try:
             login = state.logins.log_in(attempt, state.monotonic_s)
         except LoginRefused as refused:
-            wait = {"Retry-After": str(int(refused.retry_after_s) + 1)} if refused.retry_after_s else {}
-            return paper.page("登录失败 / login refused", body=f"<p>{_REFUSED[refused.reason]}</p>\n", headers=wait)
+            words = f"<p>{REFUSED[refused.reason]}</p>\n"
+            return paper.page("登录失败 / login refused", body=words, headers=retry_after(refused))
         fields = {
             "UserToken": login.user_token,
             "tempKey": ctc.temp_key(login.session_id),
@@ -151,9 +137,9 @@ class HuaweiDialect:
         }
         extra = {
             "UserID": login.user_id,
-            "conntype": _echo(parameter(request, "conntype")),
-            "SupportHD": _echo(parameter(request, "SupportHD")) or "1",
-            "Lang": _echo(parameter(request, "Lang")),
+            "conntype": echo(parameter(request, "conntype")),
+            "SupportHD": echo(parameter(request, "SupportHD")) or "1",
+            "Lang": echo(parameter(request, "Lang")),
         }
         form = (
             f'<form name="authform" method="post" action="/EPG/jsp/getchannellistHW{face.value}.jsp">\n'
@@ -174,11 +160,11 @@ class HuaweiDialect:
         return paper.page("登录成功 / logged in", body=form, script=script, headers=set_session(login.session_id))
 
     def _channel_list(self, request: PortalRequest, state: PortalState, paper: Paper, face: ctc.Face) -> PortalReply:
-        """H5: every lesson as one channel."""
+        """H5: linear channels, then every lesson as one channel."""
         login = self._login(request, state)
         if login is None or not self._temp_key_fits(request, login):
             return session_lost(paper, face, request.host)
-        found = lessons.channels(state.view, request.host, state.rtsp_authority)
+        found = channel_list(state, request.host)
         return paper.page("频道 / channels", script=ctc.write_channel_lines(face, found))
 
     def _temp_key_fits(self, request: PortalRequest, login: Login) -> bool:
@@ -214,8 +200,3 @@ class HuaweiDialect:
 
 def _nothing(what: str) -> dict[str, object]:
     return {"result": {}, "message": f"没有这个{what.split(' / ')[0]} / no such {what.split(' / ')[1]}"}
-
-
-def _echo(value: str) -> str:
-    """Return a short word of the box as it was; anything that might break a page is dropped."""
-    return value if re.fullmatch(r"[\w.-]{0,16}", value, re.ASCII) else ""

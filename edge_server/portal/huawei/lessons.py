@@ -1,43 +1,12 @@
-"""The catalogue as an old box sees it: channel records (H5) and the JSON of the picture template (H6, §2.8).
-
-Both list the same lessons in the same order (parity): what one shows, the other shows, once.
-"""
+"""The catalogue as the JSON of the picture template (H6, §2.8): the lessons of the channel list, in its order."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from domain.courseware import Courseware, MediaFamily
 from edge_server.catalog import CatalogView
+from edge_server.portal._ctc.channels import lesson_url, lessons
 from wire import ctc
-
-
-def lessons(view: CatalogView) -> tuple[Courseware, ...]:
-    """All lessons in catalogue order, none twice."""
-    first: dict[str, Courseware] = {}
-    for each in view.catalogue.courseware:
-        first.setdefault(each.item_id, each)
-    return tuple(first.values())
-
-
-def lesson_url(item: Courseware, host: str, rtsp_authority: str) -> str:
-    """Where the box opens the lesson: an RTSP stream, or a page for pictures and text."""
-    if item.family is MediaFamily.VIDEO:
-        return f"rtsp://{rtsp_authority}/vod/{item.item_id}.mpg"
-    return f"http://{host}/lessons/{item.item_id}/"
-
-
-def channels(view: CatalogView, host: str, rtsp_authority: str) -> tuple[ctc.Channel, ...]:
-    """One record for each lesson; the number on the remote control counts from 1."""
-    return tuple(
-        ctc.Channel(
-            channel_id=item.item_id,
-            name=ctc.screen_text(item.title),
-            user_channel_id=str(number),
-            url=lesson_url(item, host, rtsp_authority),
-        )
-        for number, item in enumerate(lessons(view), start=1)
-    )
 
 
 def columns(view: CatalogView) -> list[dict[str, object]]:

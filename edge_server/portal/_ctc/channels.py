@@ -1,0 +1,59 @@
+"""Channels and lessons as records of one list: linear channels first, then each lesson as a channel (ADR 3).
+
+Every portal of the family writes this list, so that all boxes show the same lessons in the same order.
+"""
+
+from __future__ import annotations
+
+from domain.courseware import Courseware, MediaFamily
+from edge_server.catalog import CatalogView
+from edge_server.linear import LinearChannel
+from edge_server.portal import PortalState
+from wire import ctc
+
+
+def lessons(view: CatalogView) -> tuple[Courseware, ...]:
+    """All lessons in catalogue order, none twice."""
+    first: dict[str, Courseware] = {}
+    for each in view.catalogue.courseware:
+        first.setdefault(each.item_id, each)
+    return tuple(first.values())
+
+
+def lesson_url(item: Courseware, host: str, rtsp_authority: str) -> str:
+    """Where the box opens the lesson: an RTSP stream, or a page for pictures and text."""
+    if item.family is MediaFamily.VIDEO:
+        return f"rtsp://{rtsp_authority}/vod/{item.item_id}.mpg"
+    return f"http://{host}/lessons/{item.item_id}/"
+
+
+def channel_list(state: PortalState, host: str) -> tuple[ctc.Channel, ...]:
+    """One record for each linear channel, then one for each lesson; lessons' numbers follow those of channels."""
+    live = tuple(_linear(each, state.rtsp_authority) for each in state.channels)
+    after = max((each.number for each in state.channels), default=0)
+    return live + tuple(
+        ctc.Channel(
+            channel_id=item.item_id,
+            name=ctc.screen_text(item.title),
+            user_channel_id=str(number),
+            url=lesson_url(item, host, state.rtsp_authority),
+        )
+        for number, item in enumerate(lessons(state.view), start=after + 1)
+    )
+
+
+def _linear(channel: LinearChannel, rtsp_authority: str) -> ctc.Channel:
+    """Multicast first where there is a group: boxes take the first URL they can (stb_protocols §2.6)."""
+    rtsp = f"rtsp://{rtsp_authority}/live/{channel.channel_id}.mpg"
+    shift_s = int(channel.time_shift_s)
+    return ctc.Channel(
+        channel_id=channel.channel_id,
+        name=ctc.screen_text(channel.name),
+        user_channel_id=str(channel.number),
+        url=f"igmp://{channel.multicast}|{rtsp}" if channel.multicast else rtsp,
+        others={
+            "TimeShift": "1" if shift_s > 0 else "0",
+            "TimeShiftLength": str(max(0, shift_s)),
+            "TimeShiftURL": rtsp if shift_s > 0 else "",
+        },
+    )
