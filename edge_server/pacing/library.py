@@ -12,7 +12,7 @@ from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.timeline import Timeline
 from edge_server.packager import NotPackaged, Shelf
 from media.ts_index import TsIndex
-from wire.mpegts import discontinuity_preamble
+from wire.mpegts import PTS_HZ, PTS_MODULO, discontinuity_preamble
 
 TIMELINES_MAX_COUNT = 256
 """Files whose division into packets is remembered, some 200 kB each."""
@@ -27,6 +27,12 @@ class Shelved:
     timeline: Timeline
     file: Path
     index: TsIndex
+
+    @property
+    def zero_s(self) -> float:
+        """Presentation time inside the stream at which the lesson begins, in seconds."""
+        last = self.index.keyframes[-1]  # the time of the first is 0 even when its picture is shown later
+        return (last.pts_90khz / PTS_HZ - last.time_s) % (PTS_MODULO / PTS_HZ)
 
     def seek(self, npt_s: float) -> tuple[float, int]:
         """Return npt and byte of the last key frame not after this second."""

@@ -63,6 +63,8 @@ class Lesson:
         default_factory=lambda: Timeline(np.array([0, LENGTH]), np.array([0.0, 60.0]), LENGTH, 59.5, 0.5)
     )
 
+    zero_s: float = 3.0
+
     def seek(self, npt_s: float) -> tuple[float, int]:
         at = npt_s // 10 * 10
         return at, int(at / 60 * LENGTH) // 188 * 188
@@ -320,6 +322,23 @@ def test_every_spelling_of_a_start(asked: str, answered: str) -> None:
     answer = talk.ask("PLAY", f"Session: {session}", f"Range: {asked}")
     assert (answer.status, answer.headers.get("Range")) == (200, answered)
     assert kinds(talk.done) == [Send, Start], "the answer goes out before the first media"
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ("npt=0.000-", "npt=3.000-62.500"),
+        ("npt=24.848-", "npt=23.000-62.500"),
+        ("npt=12.9-", "npt=3.000-62.500"),
+        ("npt=13-23", "npt=13.000-23.000"),
+        ("npt=2-", "npt=3.000-62.500"),
+    ],
+)
+def test_who_counts_from_the_streams_first_time_is_understood_and_answered_so(asked: str, answered: str) -> None:
+    box = Dialogue()
+    session = box.setup()
+    answer = box.ask("PLAY", f"Session: {session}", f"Range: {asked}", "User-Agent: Lavf59.27.100")
+    assert answer.headers.get("Range") == answered
 
 
 @pytest.mark.parametrize(

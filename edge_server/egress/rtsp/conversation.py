@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from edge_server.egress.rtsp.address import CONTROL, Address, parse_address
 from edge_server.egress.rtsp.negotiate import Link, answer, choose
 from edge_server.egress.rtsp.playing import BadRange, plan
+from edge_server.egress.rtsp.profiles import DEFAULT, profile_for
 from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
 from edge_server.egress.rtsp.words import (
     Close,
@@ -111,6 +112,7 @@ class Conversation:
         self._last_request = now
         self._own_cseq = 0
         self._cseq: str | None = None
+        self._profile = DEFAULT
         self._then: Callable[[Event, float], list[Command]] | None = None
         self._closing = False
 
@@ -164,6 +166,7 @@ class Conversation:
     def _request(self, request: Request, now: float) -> list[Command]:
         self._last_request = now
         self._cseq = request.headers.get("CSeq")
+        self._profile = profile_for(request.headers.get("User-Agent")) or self._profile
         codes = {each.code for each in request.deviations}
         self._counters.update(f"deviation {code}" for code in codes)
         if "version" in codes:
@@ -271,15 +274,16 @@ class Conversation:
 
     def _play(self, request: Request, session: _Session, now: float) -> list[Command]:
         stream = session.stream
+        ahead_s = session.title.zero_s if self._profile.stream_npt else 0.0
         try:
-            move = plan(request.headers.get("Range"), session.title, stream, now)
+            move = plan(request.headers.get("Range"), session.title, stream, now, ahead_s=ahead_s)
         except BadRange as error:
             return self._refuse(457, why=f"Invalid Range: {error}")
         if move is not None:
             stream.play(move.offset_bytes, now, stop_s=move.stop_s)
             session.ended_at, session.repeated = None, False
         start_s = stream.position_s(now) if move is None else move.start_s
-        headers = [("Range", write_npt(start_s, stream.stop_s))]
+        headers = [("Range", write_npt(start_s + ahead_s, stream.stop_s + ahead_s))]
         headers += [(name, "1") for name in ("Scale", "Speed") if name in request.headers]
         if session.link.rtp:
             where = f"url={session.base}/{CONTROL}"

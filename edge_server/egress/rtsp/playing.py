@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edge_server.egress.rtsp.words import Title
 from edge_server.pacing.stream import Stream
-from wire.rtsp import NptRange, WireError, parse_range
+from wire.rtsp import NptRange, NptTime, WireError, parse_range
 
 END_MARGIN_S = 1.0
 """``npt=end-`` plays the last second: boxes that clamp do the same."""
@@ -18,18 +18,19 @@ class BadRange(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """Where to play from."""
+    """Where to play from; seconds of the lesson."""
 
     start_s: float
     offset_bytes: int
     stop_s: float | None
 
 
-def plan(value: str | None, title: Title, stream: Stream, now: float) -> Move | None:
+def plan(value: str | None, title: Title, stream: Stream, now: float, *, ahead_s: float = 0.0) -> Move | None:
     """Read the Range of a PLAY; None means: go on playing as it is.
 
     Without a Range, and for ``now-``, playing resumes at the very byte where it stood; at the end it begins again.
-    Other starts go to the last key frame not after them.
+    Other starts go to the last key frame not after them. The client's seconds are ``ahead_s`` more than the lesson's;
+    from less than that it wants the beginning.
 
     Raises:
         BadRange: not npt, beyond the end, or backwards.
@@ -41,6 +42,7 @@ def plan(value: str | None, title: Title, stream: Stream, now: float) -> Move | 
         raise BadRange(str(error)) from error
     if not isinstance(wanted, NptRange):
         raise BadRange("only npt ranges are served here")
+    wanted = NptRange(_back(wanted.start, ahead_s), _back(wanted.end, ahead_s))
     stop_s = _stop(wanted, duration_s)
     start = wanted.start
     if start is None or start == "now":
@@ -58,6 +60,10 @@ def plan(value: str | None, title: Title, stream: Stream, now: float) -> Move | 
     if stop_s is not None and stop_s <= start_s:
         raise BadRange("the end is not after the start")
     return Move(start_s, offset, stop_s)
+
+
+def _back(time: NptTime | None, ahead_s: float) -> NptTime | None:
+    return max(0.0, time - ahead_s) if isinstance(time, float) else time
 
 
 def _stop(wanted: NptRange, duration_s: float) -> float | None:

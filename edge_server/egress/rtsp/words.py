@@ -26,6 +26,10 @@ class Title(Protocol):
     def timeline(self) -> Timeline:
         """Bytes and seconds."""
 
+    @property
+    def zero_s(self) -> float:
+        """Presentation time inside the stream at which the lesson begins, in seconds."""
+
     def seek(self, npt_s: float) -> tuple[float, int]:
         """Return second and byte of the last key frame not after this second."""
 
