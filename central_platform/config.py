@@ -22,6 +22,10 @@ class CentralConfig:
     port: int = setting(8700, "TCP port that `serve` listens on; 0 takes a free one.")
     refresh_s: float = setting(21600.0, "Seconds between two signings of the freshness metadata while serving.")
     grace_s: float = setting(5.0, "Seconds that running downloads get to finish when the server stops.")
+    gate_boxes: str = setting(
+        "ctc_hw_old,cu_hw_old,new_hls_fmp4,new_hls_ts,pc_progressive",
+        "Boxes on which a lesson on trial must have been played before `admit`, comma-separated.",
+    )
     work_max_bytes: int = setting(64 * 1024**3, "Largest upload, bytes; a bigger file is refused.")
 
 

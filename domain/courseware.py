@@ -113,6 +113,8 @@ class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """RFC 3339 UTC; not offered from then on. Empty: never."""
     offline_days: int = 0
     """Not offered by an edge that has heard nothing from the publisher for so many days; 0: always (SEC-04)."""
+    held: bool = False
+    """Parity is missing: it has not been played on every kind of box yet, and only a lab edge offers it."""
 
     def offered_until(self, contact: datetime) -> datetime | None:
         """Return from when on an edge that last heard from the publisher at ``contact`` must hide it; None: never."""

@@ -21,6 +21,7 @@ class EdgeConfig:
     mirrors: str = setting("", "More places with the same files, tried in this order after `central`; comma-separated.")
     area: str = setting("", "Code of the area this edge serves; what is published for another area is refused.")
     columns: str = setting("", "Ids of the columns to hold, comma-separated; empty for all.")
+    lab: bool = setting(False, "Offer lessons on trial too (`publish --gate`); for an edge on which boxes are tried.")
     lan_share: bool = setting(True, "Hand on what is held to other edges with private addresses, below /sync/.")
     lan_share_bps: int = setting(50_000_000, "Most bits per second to hand on, so that boxes come first; 0: no limit.")
     lan_find: bool = setting(False, "Find other edges on the LAN by multicast DNS, be found, and fetch together.")

@@ -16,6 +16,8 @@ from runtime.clock import SystemClock
 from runtime.log import log_to_stderr
 from runtime.output import JSON, Exit, Output
 
+ON_TRIAL = "（试播，待所有盒子播放 / on trial: parity_missing）"
+
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="rural-media-edge")
@@ -75,6 +77,11 @@ def init(root: Path, area: str, as_json: bool) -> None:
     help="边缘服务器失联几天后不再播放，0 为一直可播；需随时可撤的内容用 7 / days without contact after which an edge "
     "stops offering it; 0 never; use 7 for what may have to be taken back quickly.",
 )
+@click.option(
+    "--gate",
+    is_flag=True,
+    help="先只在试验边缘服务器上提供，所有盒子播放过后再用 admit 开放 / offer it on lab edges only, until `admit`.",
+)
 @ROOT
 @JSON
 def publish(
@@ -84,6 +91,7 @@ def publish(
     item_class: str,
     summary: str,
     offline_days: int | None,
+    gate: bool,
     root: Path,
     as_json: bool,
 ) -> None:
@@ -103,7 +111,7 @@ def publish(
             f"文件 {size} 字节，超过上限 {config.work_max_bytes} / file too large; raise work_max_bytes to accept it",
         )
     days = config.offline_days if offline_days is None else offline_days
-    submission = Submission(source, title, column, ItemClass(item_class), summary, days)
+    submission = Submission(source, title, column, ItemClass(item_class), summary, days, gate)
     desk = open_desk(out, root)
     try:
         item = desk.publish(submission, SystemClock().utc(), out.progress(source.name))
@@ -134,12 +142,45 @@ def publish(
         family=item.family.value,
         duration_s=item.duration_s,
         renditions=renditions,
+        parity_missing=item.held,
     )
     if not as_json:
-        out.say(f"已发布 / published {item.item_id} {item.title}")
+        out.say(f"已发布 / published {item.item_id} {item.title}{ON_TRIAL if item.held else ''}")
         for r in item.renditions:
             how = "原样复制 / copied" if r.copied else "转码 / encoded"
             out.say(f"  {r.name} {r.width}×{r.height} {r.peak_bps / 1e6:.2f} Mb/s {how}")
+
+
+@main.command()
+@click.argument("item_id", metavar="ID")
+@click.option(
+    "--report",
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="`stb-emulator matrix --json` 的输出 / what `stb-emulator matrix --json` printed, against a lab edge.",
+)
+@ROOT
+@JSON
+def admit(item_id: str, report: Path, root: Path, as_json: bool) -> None:
+    """开放一个试播的课件。 / Let every edge offer an item on trial, once every kind of box has played it."""
+    from central_platform.publish.catalogue import EditError
+    from central_platform.publish.desk import DeskBusy
+
+    out = Output(json=as_json)
+    config, _ = read_config(out, root)
+    boxes = [name for each in config.gate_boxes.split(",") if (name := each.strip())]
+    try:
+        with report.open("rb") as lines:
+            item = open_desk(out, root).admit(item_id, lines, boxes, SystemClock().utc())
+    except EditError as error:
+        raise out.fail(Exit.FAILED, "not_admitted", str(error)) from error
+    except DeskBusy as error:
+        raise out.fail(Exit.FAILED, "busy", str(error)) from error
+    except OSError as error:
+        raise disk_failure(out, error) from error
+    out.emit("summary", item_id=item.item_id, title=item.title)
+    if not as_json:
+        out.say(f"已开放 / offered everywhere now: {item.item_id} {item.title}")
 
 
 @main.command()
@@ -175,9 +216,16 @@ def list_items(root: Path, as_json: bool) -> None:
     for item in catalogue.courseware:
         column = catalogue.column(item.column_id)
         where = column.title if column else item.column_id
-        out.emit("item", item_id=item.item_id, title=item.title, column=where, family=item.family.value)
+        out.emit(
+            "item",
+            item_id=item.item_id,
+            title=item.title,
+            column=where,
+            family=item.family.value,
+            parity_missing=item.held,
+        )
         if not as_json:
-            out.say(f"{item.item_id}  {where}  {item.title}")
+            out.say(f"{item.item_id}  {where}  {item.title}{ON_TRIAL if item.held else ''}")
     out.emit("summary", items=len(catalogue.courseware), columns=len(catalogue.columns))
 
 

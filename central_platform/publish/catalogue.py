@@ -73,6 +73,23 @@ def without_item(catalogue: Catalogue, item_id: str) -> tuple[Catalogue, Coursew
     return msgspec.structs.replace(catalogue, courseware=rest, columns=columns), item
 
 
+def with_admitted(catalogue: Catalogue, item_id: str) -> tuple[Catalogue, Courseware]:
+    """Let every edge offer an item that was on trial.
+
+    Raises:
+        UnknownItem: nothing of that id is published.
+        EditError: it is not on trial.
+    """
+    item = catalogue.item(item_id)
+    if item is None:
+        raise UnknownItem(f"没有编号为 {item_id} 的课件 / no item {item_id} is published")
+    if not item.held:
+        raise EditError(f"课件 {item_id} 已经对所有站点开放 / item {item_id} is offered everywhere already")
+    open_item = msgspec.structs.replace(item, held=False)
+    items = tuple(open_item if each is item else each for each in catalogue.courseware)
+    return msgspec.structs.replace(catalogue, courseware=items), open_item
+
+
 def rfc3339(now: datetime) -> str:
     """Write a moment as RFC 3339 UTC in whole seconds."""
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

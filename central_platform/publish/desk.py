@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,10 +17,12 @@ from central_platform.publish.catalogue import (
     checked_title,
     column_for,
     rfc3339,
+    with_admitted,
     with_item,
     without_item,
 )
 from central_platform.publish.drafting import drafted
+from central_platform.publish.gate import check_proof
 from central_platform.publish.numbers import Numbers
 from central_platform.publish.publications import Publications
 from domain.courseware import (
@@ -59,6 +61,8 @@ class Submission:
     summary: str = ""
     offline_days: int = 45
     """How long an edge that hears nothing from here may offer the item; 0: for ever."""
+    gate: bool = False
+    """Only lab edges offer it until `Desk.admit`."""
 
 
 class Desk:
@@ -104,9 +108,34 @@ class Desk:
                 issued_at=rfc3339(now),
                 summary=submission.summary.strip(),
                 offline_days=submission.offline_days,
+                held=submission.gate,
             )
             self._publish(with_item(catalogue, item), column, add=files, remove=(), now=now)
         on_progress(1.0)
+        return item
+
+    def admit(self, item_id: str, report: Iterable[bytes], boxes: Collection[str], now: datetime) -> Courseware:
+        """Let every edge offer an item that was on trial, when all required boxes have played it.
+
+        Args:
+            item_id: the item.
+            report: lines of ``stb-emulator matrix --json``.
+            boxes: names of the boxes that must have played it.
+            now: time of the signatures.
+
+        Raises:
+            UnknownItem: nothing of that id is published.
+            NotProven: a box is missing in the report, or could not play it, or boxes disagree about it.
+            EditError: it is not on trial.
+            DeskBusy: another job holds the folder.
+        """
+        with self._held():
+            before = self.catalogue()
+            catalogue, item = with_admitted(before, item_id)
+            check_proof(item_id, report, boxes)
+            column = before.column(item.column_id)
+            assert column is not None, "an item is read from its column's channel"
+            self._publish(catalogue, column, add={}, remove=(), now=now)
         return item
 
     def withdraw(self, item_id: str, now: datetime) -> Courseware:

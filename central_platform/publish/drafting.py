@@ -21,6 +21,7 @@ def drafted(
     issued_at: str,
     summary: str,
     offline_days: int,
+    held: bool,
 ) -> tuple[Courseware, Mapping[str, Path]]:
     """Return the entry and its files by snapshot name."""
     base = f"courseware/{item_id}"
@@ -33,6 +34,7 @@ def drafted(
         issued_at=issued_at,
         summary=summary,
         offline_days=offline_days,
+        held=held,
     )
     if isinstance(made, MadePage):
         files = {f"{base}/page/index.html": made.page} | {f"{base}/page/{name}": each for name, each in made.assets}

@@ -112,7 +112,7 @@ class Edge:
         self.accounts = AccountBook(root / "accounts.json")
         self.judged = JudgedTime(root, clock)
         self._shelf = Shelf(self.store.derived_root, Apart)
-        self._catalogue = Following(CatalogReader(self.store, self.judged), clock)
+        self._catalogue = Following(CatalogReader(self.store, self.judged, lab=config.lab), clock)
 
     @property
     def trust_dir(self) -> Path:

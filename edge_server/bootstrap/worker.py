@@ -86,7 +86,7 @@ async def work(task: Task) -> None:
     """Serve until the main process says that it is enough, or ends."""
     root, config, clock = Path(task.root), task.config, SystemClock()
     store = Store(root)
-    catalogue = Following(CatalogReader(store, JudgedTime(root, clock)), clock)
+    catalogue = Following(CatalogReader(store, JudgedTime(root, clock), lab=config.lab), clock)
     with suppress(SyncError, CatalogueError):  # whoever asks is told, by the main process; now nobody waits yet
         catalogue.current()
     memory = shared_memory(task.workers, task.memory)

@@ -50,6 +50,8 @@ class CatalogView:
     """When the newest metadata that was seen here was signed."""
     earlier: tuple[CatalogView, ...] = ()
     """Views of the snapshots before, newest first: somebody may be in the middle of a lesson that was replaced."""
+    lab: bool = False
+    """What has yet to be played on every kind of box is offered, too."""
 
     @property
     def seq(self) -> int:
@@ -76,7 +78,13 @@ class CatalogView:
         return Catalogue(columns=self.listed.columns, courseware=offered)
 
     def why_hidden(self, item: Courseware) -> str | None:
-        """Return why a listed item is not offered: ``expired`` or ``not_held``; None when it is offered."""
+        """Return why a listed item is not offered; None when it is offered.
+
+        Returns:
+            ``expired``; ``not_held``: files of it are not here; ``parity_missing``: it is published on trial.
+        """
+        if item.held and not self.lab:
+            return "parity_missing"
         end = item.offered_until(self.contact)
         if end is not None and self.now >= end:
             return "expired"
@@ -147,10 +155,10 @@ class CatalogView:
 class CatalogReader:
     """Gives the view of the active snapshot; sees at once what another process activates."""
 
-    def __init__(self, store: Store, time: JudgedTime) -> None:
-        """``store`` and ``time`` are asked at each call; that costs two ``stat``."""
-        self._store, self._time = store, time
-        self._view = CatalogView(EMPTY)
+    def __init__(self, store: Store, time: JudgedTime, *, lab: bool = False) -> None:
+        """``store`` and ``time`` are asked at each call; that costs two ``stat``. ``lab``: see `CatalogView`."""
+        self._store, self._time, self._lab = store, time, lab
+        self._view = CatalogView(EMPTY, lab=lab)
 
     def current(self) -> CatalogView:
         """Return the view; the same object until another snapshot becomes active or an item expires.
@@ -163,9 +171,9 @@ class CatalogReader:
         kept = self._view
         if active is not kept.active:
             before = (replace(kept, earlier=()), *kept.earlier) if kept.seq else ()
-            self._view = CatalogView(active, now, contact, before[:EARLIER_MAX])
+            self._view = CatalogView(active, now, contact, before[:EARLIER_MAX], self._lab)
         elif self._is_over(now, contact):
-            self._view = CatalogView(active, now, contact, kept.earlier)
+            self._view = CatalogView(active, now, contact, kept.earlier, self._lab)
         return self._view
 
     def unread_bytes(self) -> int:

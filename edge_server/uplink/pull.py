@@ -176,7 +176,7 @@ class _Run:
     async def _mend(self) -> None:
         """Make again what somebody deleted from the derived files since, or what another version made."""
         if (active := self._it.store.active()) is not None:
-            prepare = partial(self._it.shelf.prepare, CatalogView(active), lambda _: None, active=True)
+            prepare = partial(self._it.shelf.prepare, CatalogView(active, lab=True), lambda _: None, active=True)
             self._packaged += await in_thread(prepare)
 
     async def _look(self, now: datetime) -> list[Coming]:
@@ -242,7 +242,7 @@ class _Run:
         release = it.store.resolve(pulled.listing, frozenset(absent))
         active = it.store.active()
         stale = self._is_stale(pulled.listing)
-        view = CatalogView(ActiveSnapshot(active.seq if active else 0, {release.channel: release}))
+        view = CatalogView(ActiveSnapshot(active.seq if active else 0, {release.channel: release}), lab=True)
         prepare = partial(it.shelf.prepare, view, lambda done: self._on_progress("package", done), active=not stale)
         self._packaged += await in_thread(prepare)
         if stale:
