@@ -20,7 +20,6 @@ from stb_emulator.boxes.parts import (
     HuaweiFace,
     Proof,
     Strict,
-    UtstarcomFace,
     ZteFace,
 )
 from stb_emulator.boxes.rtsp import TRANSPORT_ORDERS, RtspFace
@@ -37,7 +36,6 @@ __all__ = [
     "HuaweiFace",
     "Proof",
     "RtspFace",
-    "UtstarcomFace",
     "ZteFace",
     "load_all",
     "parse",
@@ -45,11 +43,11 @@ __all__ = [
 ]
 
 PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive"]
-PortalName = Literal["huawei", "zte", "utstarcom", "web"]
+PortalName = Literal["huawei", "zte", "web"]
 """Portal families; a module of ``stb_emulator.portals`` each; its settings are a table of that name."""
 WITHOUT_TABLE = ("web",)
 """Portal families that need no settings."""
-WITH_PROOF = ("huawei", "zte", "utstarcom")
+WITH_PROOF = ("huawei", "zte")
 """Portal families that log in by an Authenticator: they need ``[device]`` and ``[proof]`` too."""
 
 _MAC = re.compile("[0-9A-F]{2}(:[0-9A-F]{2}){5}")
@@ -76,7 +74,6 @@ class Box(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     buffer: Buffer = Buffer()
     huawei: HuaweiFace | None = None
     zte: ZteFace | None = None
-    utstarcom: UtstarcomFace | None = None
     rtsp: RtspFace | None = None
     tolerates: tuple[str, ...] = ()
     """Kinds of deviation (as the wire readers name them) that this model is known to live with."""

@@ -88,20 +88,14 @@ class HuaweiFace(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ZteFace(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the box speaks to a ZTE-style portal (stb_protocols §3)."""
+    """How the box speaks to a ZTE-style portal (stb_protocols §3), or to an older door that leads into one (§2.9)."""
 
-    entry: Literal["index", "getencrypttoken"]
-    """Older boxes begin at ``index.jsp`` (Z1a), newer ones at ``getencrypttoken.jsp`` (Z1b)."""
+    entry: Literal["index", "getencrypttoken", "iptv3a", "ctc2"]
+    """First address: ZTE's older (Z1a) or newer (Z1b) one, UTStarcom's ``/iptv3a``, or China Telecom's platform 2.0."""
     charset: Charset = "gbk"
     main_window: str = "/iptvepg/frame205/portal.jsp"
-    """``MAIN_WIN_SRC`` of the last step."""
+    """``MAIN_WIN_SRC`` of the last step, when the page before names none."""
     parser: Literal["regex", "quote-scan"] = "quote-scan"
+    """How the box reads ``jsSetChannelInfo`` and the channel records."""
     channels_at: Literal["builder", "index"] = "builder"
     """Where the box takes its channels: from the last page, or already from the first one after its login (B600)."""
-
-
-class UtstarcomFace(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the box speaks to an old UTStarcom portal (stb_protocols §2.9)."""
-
-    charset: Charset = "gbk"
-    parser: Literal["regex", "quote-scan"] = "quote-scan"

@@ -10,9 +10,8 @@ def text() -> str:
     return (resources.files("stb_emulator.boxes") / "ctc_hw_old.toml").read_text(encoding="utf-8")
 
 
-def test_five_boxes_ship_and_the_two_old_ones_disagree() -> None:
+def test_the_two_oldest_boxes_disagree() -> None:
     boxes = load_all()
-    assert sorted(boxes) == ["ctc_hw_old", "cu_hw_old", "new_hls_fmp4", "new_hls_ts", "pc_progressive"]
     ctc, cu = boxes["ctc_hw_old"], boxes["cu_hw_old"]
     assert ctc.rtsp and cu.rtsp and ctc.huawei and cu.huawei and ctc.proof and cu.proof
     # stb_protocols §4.4, orders 3 and 0

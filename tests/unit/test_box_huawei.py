@@ -79,8 +79,10 @@ class Portal:
                 RECORD.format(id="7", name="安全用电", url="rtsp://127.0.0.1:1/vod/7.mpg"),
                 RECORD.format(id="8", name="图文", url="http://127.0.0.1:1/lessons/8/"),
             ]
+            live = RECORD.format(id="901", name="教育频道", url="rtsp://127.0.0.1:1/live/901.mpg")
+            records.append(live.replace('TimeShift="0"', 'TimeShift="1"'))
             calls = "".join(f"iRet = Authentication.{face}SetConfig('Channel','{r}');\n" for r in records)
-            return 200, f"iRet = Authentication.{face}SetConfig('ChannelCount','2');\n{calls}"
+            return 200, f"iRet = Authentication.{face}SetConfig('ChannelCount','3');\n{calls}"
         if name == "data.jsp":
             results = {
                 "columnList": [{"id": "c1", "name": "农业"}],

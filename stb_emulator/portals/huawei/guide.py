@@ -11,7 +11,7 @@ from stb_emulator.boxes.charset import page_text as text_of
 from stb_emulator.observe import Family, Offer, PlayError, Stage
 from stb_emulator.observe.line import Reply
 from stb_emulator.portals.huawei.login import Session
-from wire.ctc import CtcError, is_session_lost, parse_channel_page, temp_key
+from wire.ctc import Channel, CtcError, is_session_lost, parse_channel_page, temp_key
 
 
 class _Named(msgspec.Struct):
@@ -66,9 +66,13 @@ def channels(page: str, face: HuaweiFace, deviations: list[str]) -> tuple[Offer,
     deviations += [d.code for d in listed.deviations]
     deviations += [d.code for c in listed.channels for d in c.deviations]
     return tuple(
-        offer_of(c.channel_id, c.name, "", next((u for u in c.urls if not u.startswith("igmp:")), ""))
-        for c in listed.channels
+        offer_of(c.channel_id, c.name, "", next(iter(c.urls), "")) for c in listed.channels if not _is_broadcast(c)
     )
+
+
+def _is_broadcast(channel: Channel) -> bool:
+    """Tell a channel that runs by itself from a lesson: it has a multicast group or can be shifted in time."""
+    return any(u.startswith("igmp:") for u in channel.urls) or channel.other("TimeShift") == "1"
 
 
 def offer_of(item_id: str, title: str, column: str, url: str, lookup: str = "") -> Offer:

@@ -1,0 +1,129 @@
+"""The driver: sends what the pure parts ask for, and brings an expired session back (stb_protocols §3.3)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from urllib.parse import urljoin
+
+from runtime.clock import Clock
+from stb_emulator.boxes import Box, ZteFace
+from stb_emulator.boxes.charset import page_text
+from stb_emulator.boxes.proof import RANDOM_BELOW
+from stb_emulator.observe import Family, Offer, PlayError, Stage
+from stb_emulator.observe.line import Line
+from stb_emulator.portals.zte import channels, pages
+from stb_emulator.portals.zte.login import Ask, Login, Session
+from wire.ctc import Channel, CtcError
+
+OWN_IP = "127.0.0.1"
+ERROR_NO_CHANNELS = "1302"
+"""What the oldest boxes show when the first page brings no channels (stb_protocols §3.1)."""
+
+
+class ZtePortal:
+    """See Portal."""
+
+    def __init__(self, box: Box, url: str, line: Line, clock: Clock) -> None:
+        """``url``: the address of the edge."""
+        assert box.zte is not None, "boxes are checked when they are loaded"
+        self.deviations: list[str] = []
+        self._box, self._url, self._line = box, url, line
+        self._face: ZteFace = box.zte
+        self._session: Session | None = None
+
+    async def login(self) -> None:
+        """See Portal."""
+        number = secrets.randbelow(RANDOM_BELOW)
+        login = Login(self._box, self._url, number, OWN_IP, self.deviations)
+        step: Ask | Session = login.start()
+        while isinstance(step, Ask):
+            step = login.reply(await self._line.ask(step.method, step.url, Stage.LOGIN, form=step.form))
+        self._session = step
+
+    async def browse(self) -> tuple[Offer, ...]:
+        """See Portal: Z6 and Z7, or the page of the login where the oldest boxes look."""
+        session = self._require()
+        page = session.index_page if self._face.channels_at == "index" else await self._build()
+        try:
+            listing = channels.parse(page, self._face.parser)
+        except CtcError as error:
+            raise PlayError(Stage.BROWSE, "频道列表无法解析", f"unreadable channel list: {error}") from error
+        self.deviations += listing.deviations
+        if not listing.channels and self._face.channels_at == "index":
+            raise PlayError(
+                Stage.BROWSE,
+                f"错误 {ERROR_NO_CHANNELS}：首页没有频道数据",
+                f"error {ERROR_NO_CHANNELS}: no channels on the pages of the login",
+            )
+        lessons = (c for c in listing.channels if not is_broadcast(c))
+        return tuple(_offer(c, listing.columns.get(c.channel_id, "")) for c in lessons)
+
+    async def resolve(self, offer: Offer) -> Offer:
+        """See Portal: the channel record has the address."""
+        if not offer.url:
+            raise PlayError(Stage.BROWSE, "没有播放地址", "no address to play in the channel record")
+        return offer
+
+    async def stay(self) -> None:
+        """See Portal: nothing is sent; a lost session shows itself with the next page."""
+
+    async def logout(self) -> None:
+        """See Portal: no such request is known."""
+
+    async def _build(self) -> str:
+        path = "/iptvepg/function/frameset_judger.jsp"
+        judged = pages.form(await self._page("POST", path, {"picturetype": "1,3,5"}), "mainWinSrcForm")
+        if judged is None:
+            raise PlayError(Stage.BROWSE, "页面没有 mainWinSrcForm", "the page has no mainWinSrcForm")
+        form = {
+            "MAIN_WIN_SRC": self._face.main_window,
+            "NEED_UPDATE_STB": "1",
+            "BUILD_ACTION": "FRAMESET_BUILDER",
+            "hdmistatus": "undefined",
+        }
+        form |= {k: v for k, v in judged.fields.items() if v}
+        return await self._page("POST", urljoin(path, judged.action or "frameset_builder.jsp"), form)
+
+    async def _page(self, method: str, path: str, form: Mapping[str, str] | None = None) -> str:
+        """Ask for a page of the guide; an expired session is rebuilt once, then the box logs in once more."""
+        for attempt in range(3):
+            session = self._require()
+            text, url = await self._ask(method, urljoin(session.epg, path), form)
+            if not pages.is_expired(text):
+                return text
+            again = pages.rebuild_address(text, session.user_token) if attempt == 0 else None
+            if again is not None:
+                await self._ask("GET", urljoin(url, again), None)
+            elif attempt < 2:
+                await self.login()
+        raise PlayError(Stage.BROWSE, "登录已失效", "the session stays expired, also after a new login")
+
+    async def _ask(self, method: str, url: str, form: Mapping[str, str] | None) -> tuple[str, str]:
+        reply = await self._line.ask(method, url, Stage.BROWSE, form=form)
+        try:
+            text, odd = page_text(self._face.charset, reply.body, reply.headers.get("Content-Type", ""))
+        except CtcError as error:
+            raise PlayError(Stage.BROWSE, "页面编码有误", f"wrong charset: {error}") from error
+        self.deviations += odd
+        if (number := pages.error(reply.location) or pages.error(text)) is not None:
+            raise PlayError(Stage.BROWSE, f"平台报错 {number}", f"the portal shows error {number} (qrcodeerror)")
+        if reply.status != 200:
+            words = f"HTTP {reply.status} for {url.split('?')[0]}"
+            raise PlayError(Stage.BROWSE, f"取列表失败：HTTP {reply.status}", words)
+        return text, reply.url
+
+    def _require(self) -> Session:
+        assert self._session is not None, "log in first"
+        return self._session
+
+
+def is_broadcast(channel: Channel) -> bool:
+    """Tell a channel that runs by itself from a lesson: it has a multicast group or can be shifted in time."""
+    return any(u.startswith("igmp:") for u in channel.urls) or channel.other("TimeShift") == "1"
+
+
+def _offer(channel: Channel, column: str) -> Offer:
+    url = next(iter(channel.urls), "")
+    family: Family = "picture_text" if url.startswith(("http://", "https://")) else "video"
+    return Offer(item_id=channel.channel_id, title=channel.name, column=column, family=family, url=url)
