@@ -58,6 +58,9 @@ class EdgeConfig:
     )
     session_timeout_s: float = setting(180.0, "Seconds without a sign of life after which an RTSP session ends.")
     login_max_sessions: int = setting(10000, "Portal logins remembered at the same time.")
+    boxes_unregistered: bool = setting(
+        True, "Boxes whose MAC is not registered (`edge-server box add`) may watch on the local segment, too."
+    )
     rtsp_continuous: bool = setting(
         True, "RTP numbers go on over a seek; false only where all boxes read RTP-Info: then who seeks costs no more."
     )

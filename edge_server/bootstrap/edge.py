@@ -35,6 +35,9 @@ from edge_server.packager.apart import Apart
 from edge_server.plane.counts import Counts
 from edge_server.portal import Dialect, PortalRequest, PortalState
 from edge_server.sessions.accounts import AccountBook
+from edge_server.sessions.box_logins import BoxLimits, BoxLogins
+from edge_server.sessions.boxes import BoxBook
+from edge_server.sessions.last_seen import SeenKeeper
 from edge_server.sessions.logins import LoginLimits, Logins
 from edge_server.sessions.viewing import Viewings
 from edge_server.store import Store
@@ -58,6 +61,7 @@ from sync.road.metered import Meter
 from sync.road.retrying import RetryPolicy
 from sync.trust import Road
 
+BOXES_NAME, BOXES_SEEN_NAME = "boxes.json", "boxes-seen.json"
 TRUST_ANCHOR = Path("trust") / "anchor.root.json"
 """Where ``edge-server init`` puts the central platform's first root metadata."""
 DISK_BYTES_PER_BYTE = 2.2
@@ -110,6 +114,7 @@ class Edge:
         self._http: HttpPort | None = None
         self.store = Store(root)
         self.accounts = AccountBook(root / "accounts.json")
+        self.boxes = BoxBook(root / BOXES_NAME)
         self.judged = JudgedTime(root, clock)
         self._shelf = Shelf(self.store.derived_root, Apart)
         self._catalogue = Following(CatalogReader(self.store, self.judged, lab=config.lab), clock)
@@ -226,7 +231,13 @@ class Edge:
         admission = make_admission(config, self.root, self.clock, memory=table)
         whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers, door=admission.door)
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
-        shared = self.lan.relay
+        boxes = BoxLogins(
+            self.boxes.find,
+            self.accounts.find,
+            unregistered=config.boxes_unregistered,
+            limits=BoxLimits(logins_max=config.login_max_sessions),
+        )
+        shared, segment = self.lan.relay, make_segment(config.legacy_networks)
         monitoring = make_monitoring(config, self.root, ctx, rows=counts, admission=admission, rtsp=rtsp, whep=whep)
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
         http = HttpPort(
@@ -235,7 +246,7 @@ class Edge:
             media=make_media(ctx, admission),
             routes=[*monitoring, *pages.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
             dialects=dialects,
-            state=partial(self._portal_state, logins, rtsp, admission, channels, make_segment(config.legacy_networks)),
+            state=partial(self._portal_state, logins, boxes, rtsp, admission, channels, segment),
             clock=self.clock,
             settings=make_http_settings(config, self.root),
             counts=counts[0],
@@ -250,6 +261,7 @@ class Edge:
             whep,
             http,
             Timekeeper(self.judged, self.clock),
+            SeenKeeper(self.root / BOXES_SEEN_NAME, boxes, self.clock),
         ]
         if config.multicast:
             stack.append(make_multicast(config, ctx, pacing))
@@ -267,6 +279,7 @@ class Edge:
     def _portal_state(
         self,
         logins: Logins,
+        boxes: BoxLogins,
         rtsp: RtspService,
         admission: Admission,
         channels: FollowingChannels,
@@ -283,6 +296,7 @@ class Edge:
             ticket=admission.ticket,
             channels=channels.current(),
             ticketed=admission.tickets.required,
+            boxes=boxes,
             is_local=segment.holds(request.remote, request.headers),
             utc_offset=timedelta(hours=self.config.utc_offset_h),
         )

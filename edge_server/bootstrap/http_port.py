@@ -88,6 +88,7 @@ async def read_request(request: web.Request) -> PortalRequest:
         remote=request.remote or "",
         host=host,
         body=body,
+        port=local[1] if local else 0,
     )
 
 

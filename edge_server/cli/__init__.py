@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from edge_server.cli.accounts import account
+from edge_server.cli.boxes import box
 from edge_server.cli.bundles import bundle
 from edge_server.cli.common import ROOT, open_edge, read_config, refuse
 from edge_server.cli.syncing import sync
@@ -168,5 +169,6 @@ def check(root: Path, as_json: bool) -> None:
 
 
 main.add_command(account)
+main.add_command(box)
 main.add_command(bundle)
 main.add_command(sync)

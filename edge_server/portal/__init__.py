@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -9,9 +10,11 @@ from typing import Protocol, runtime_checkable
 
 from edge_server.catalog import CatalogView
 from edge_server.linear import LinearChannel
+from edge_server.sessions.box_logins import BoxLogins
 from edge_server.sessions.logins import Logins
 
 REQUEST_BODY_MAX_BYTES = 64 * 1024
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class PortalRequest:
     """``host:port`` under which the box reached us; used to build absolute URLs."""
     body: bytes = b""
     """The body as it came, at most ``REQUEST_BODY_MAX_BYTES``."""
+    port: int = 0
+    """TCP port that the request came in by; 0 when unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,11 @@ class PortalReply:
     body: bytes = b""
     media_type: str = "text/html; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = field(default=())
+
+
+def is_usable_host(host: str) -> bool:
+    """Tell whether the Host header may be written into URLs of our pages."""
+    return _HOST.fullmatch(host) is not None
 
 
 def open_to_all(item_id: str) -> str | None:
@@ -67,6 +77,8 @@ class PortalState:
     """Media are refused without a ticket: links that live longer than a page go through ``/play``."""
     is_local: bool = True
     """The box is on the local segment; a login that protects nothing is spoken to no other (SEC-07)."""
+    boxes: BoxLogins = field(default_factory=BoxLogins)
+    """Boxes known by their MAC."""
     utc_offset: timedelta = timedelta(hours=8)
     """How far the wall clock of the boxes is ahead of UTC; old ones show times as they are told (D12)."""
 

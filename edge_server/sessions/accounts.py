@@ -7,16 +7,17 @@ it; never give it a password that opens anything else.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from edge_server.sessions.kept import fingerprint, locked
+from sync.store.files import write_file
 
 ACCOUNTS_FORMAT = 1
 ACCOUNTS_MAX_BYTES = 16 * 1024 * 1024
@@ -99,7 +100,7 @@ class AccountBook:
         Raises:
             AccountError: it cannot be used; the accounts known before stay.
         """
-        seen = _fingerprint(self._path)
+        seen = fingerprint(self._path)
         try:
             self._accounts = {each.user_id: each for each in load(self._path)} if seen else {}
             self.problem = None
@@ -111,7 +112,7 @@ class AccountBook:
 
     def find(self, user_id: str) -> Account | None:
         """Return the account of that name, or None. A broken file leaves the last good accounts in force."""
-        if _fingerprint(self._path) != self._seen:
+        if fingerprint(self._path) != self._seen:
             with suppress(AccountError):  # kept in self.problem for the health page; boxes must go on logging in
                 self.reload()
         return self._accounts.get(user_id)
@@ -144,7 +145,7 @@ class AccountBook:
         self._change(change)
 
     def _change(self, change: Callable[[dict[str, Account]], None]) -> None:
-        with _locked(self._path):
+        with locked(self._path):
             self.reload()
             accounts = dict(self._accounts)
             change(accounts)
@@ -184,23 +185,7 @@ def load(path: Path) -> tuple[Account, ...]:
 def save(path: Path, accounts: Iterable[Account]) -> None:
     """Replace the file in one step, mode 0600, on disk before this returns."""
     raw = msgspec.json.format(msgspec.json.encode(_File(tuple(accounts))), indent=2) + b"\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(raw)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    write_file(path, raw, mode=0o600)
 
 
 def _validate(account: Account) -> None:
@@ -217,23 +202,3 @@ def _validate(account: Account) -> None:
             raise AccountInvalid(
                 f"{what} must be 1 to {longest} printable ASCII characters, no blank $ \" ' < > \\ & ,"
             )
-
-
-def _fingerprint(path: Path) -> tuple[int, int, int] | None:
-    try:
-        state = path.stat()
-    except FileNotFoundError:
-        return None
-    return state.st_mtime_ns, state.st_ino, state.st_mode
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Keep two commands from changing the file at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

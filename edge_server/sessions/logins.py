@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from edge_server.sessions.accounts import USER_ID_MAX_CHARS, Account
+from edge_server.sessions.failures import Failures
 from wire import ctc
 
 RETRY_WINDOW_S = 30.0
@@ -117,26 +118,6 @@ class _Used:
     until_s: float
 
 
-@dataclass(slots=True)
-class _Failures:
-    """Times of the last failures per key; the oldest key goes when there are too many."""
-
-    keys_max: int
-    times: OrderedDict[str, deque[float]] = field(default_factory=OrderedDict)
-
-    def wait_s(self, key: str, limit: int, window_s: float, now_s: float) -> float:
-        """Return how long the key must wait; 0 when it may try."""
-        times = self.times.get(key)
-        return max(0.0, times[0] + window_s - now_s) if times and len(times) >= limit else 0.0
-
-    def note(self, key: str, limit: int, now_s: float) -> None:
-        """Remember one failure."""
-        self.times.setdefault(key, deque(maxlen=limit)).append(now_s)
-        self.times.move_to_end(key)
-        if len(self.times) > self.keys_max:
-            self.times.popitem(last=False)
-
-
 class Logins:
     """Tokens handed out, boxes logged in, failures counted; all bounded by ``LoginLimits``."""
 
@@ -153,8 +134,8 @@ class Logins:
         self._challenges: OrderedDict[str, Challenge] = OrderedDict()
         self._used: OrderedDict[str, _Used] = OrderedDict()
         self._logins: OrderedDict[str, Login] = OrderedDict()  # least recently seen first
-        self._user_failures = _Failures(self.limits.failure_keys_max)
-        self._remote_failures = _Failures(self.limits.failure_keys_max)
+        self._user_failures = Failures(self.limits.failure_keys_max)
+        self._remote_failures = Failures(self.limits.failure_keys_max)
         self.deviations: Counter[str] = Counter()
         """How often each tolerated deviation of an Authenticator was met; keys are codes of ``wire.ctc``."""
         self.refusals: Counter[str] = Counter()

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edge_server.portal import PortalReply, PortalRequest, PortalState
+from edge_server.portal import PortalReply, PortalRequest, PortalState, is_usable_host
 from edge_server.sessions.logins import LoginRefused, Refusal
 
-_HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _EMPTY = ("", "undefined", "null")
 # GB 18030 is a superset of GBK: what GBK knows has the same bytes, and nothing else need be lost.
 _CODECS = {"utf-8": "utf-8", "gbk": "gb18030"}
@@ -84,6 +83,6 @@ class Paper:
         if not state.is_local:
             words = "此门户只对本地网段开放 / this portal is for boxes on the local network only (legacy_networks)\n"
             return self.plain(words, status=403)
-        if _HOST.fullmatch(request.host) is None:
+        if not is_usable_host(request.host):
             return self.plain("Host 头不对 / bad Host header\n", status=400)
         return None

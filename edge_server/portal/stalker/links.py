@@ -1,0 +1,36 @@
+"""``create_link``: from the ``cmd`` of a list to a URL that plays without cookie or header, any number of times."""
+
+from __future__ import annotations
+
+import re
+
+from edge_server.linear import by_id
+from edge_server.portal import PortalState
+from edge_server.portal.stalker.lists import channel_path, command, lesson_path
+
+COMMAND_MAX_CHARS = 512
+_LESSON = re.compile(r"/(?:hls|media|lessons)/([0-9]{1,12})\b")
+_CHANNEL = re.compile(r"/live/([0-9]{1,12})\b")
+
+
+def link(cmd: str, host: str, state: PortalState) -> dict[str, object]:
+    """Answer ``create_link``; the errors are words of the protocol: ``nothing_to_play``, ``limit``."""
+    cmd = cmd[:COMMAND_MAX_CHARS]
+    if match := _CHANNEL.search(cmd):
+        found = by_id(state.channels, match[1])
+        return _answer(match[1], command(host, channel_path(match[1])) if found else "", "nothing_to_play")
+    match = _LESSON.search(cmd)
+    item = state.view.item(match[1]) if match else None
+    if item is None:
+        return _answer("", "", "nothing_to_play")
+    path = lesson_path(item)
+    if not path.startswith("/play/"):
+        return _answer(item.item_id, command(host, path), "nothing_to_play")
+    prefix = state.ticket(item.item_id)
+    if prefix is None:
+        return _answer(item.item_id, "", "limit")
+    return _answer(item.item_id, command(host, prefix + path.removeprefix("/play")), "")
+
+
+def _answer(key: str, cmd: str, error: str) -> dict[str, object]:
+    return {"id": key, "cmd": cmd, "error": "" if cmd else error, "streamer_id": 0, "load": 0}

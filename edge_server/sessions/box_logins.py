@@ -1,0 +1,279 @@
+"""Boxes that are known by their MAC and hold a token. A pure table: time comes in as an argument, nothing is stored.
+
+A box knocks and gets a token; asked for its profile it is let in or refused; from then on the token speaks for it, from
+the address where it knocked. A MAC identifies and protects nothing (anybody on the cable can read it), so only
+boxes on the local segment are let in (SEC-07). All times are monotonic seconds.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from edge_server.sessions.accounts import Account
+from edge_server.sessions.boxes import Box
+from edge_server.sessions.failures import Failures
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class BoxLimits:
+    """Bounds of the table. The rates follow SEC-08 (dictionary login is throttled)."""
+
+    waiting_max: int = 4096
+    """Tokens of boxes that have knocked and are not yet in."""
+    waiting_per_box_max: int = 4
+    waiting_per_remote_max: int = 128
+    """One address that knocks more often loses its own oldest tokens, nobody else's."""
+    waiting_lifetime_s: float = 300.0
+    logins_max: int = 16384
+    logins_per_box_max: int = 4
+    logins_per_remote_max: int = 512
+    login_idle_s: float = 2700.0
+    """Boxes ask for events every two minutes at the least."""
+    clone_window_s: float = 300.0
+    """A MAC at two addresses within this time is a cloned box (SEC-07)."""
+    failures_per_box_max: int = 5
+    failures_per_remote_max: int = 20
+    failure_window_s: float = 60.0
+    failure_keys_max: int = 8192
+
+
+class Refusal(Enum):
+    """Why a box is not let in."""
+
+    OUTSIDE = "outside"
+    """It is not on the local segment."""
+    UNREGISTERED = "unregistered"
+    RETIRED = "retired"
+    """It was replaced or removed."""
+    NEEDS_ACCOUNT = "needs-account"
+    """The password of its account is still to come."""
+    WRONG_PASSWORD = "wrong-password"
+    THROTTLED = "throttled"
+
+
+class BoxRefused(Exception):
+    """The box is not let in; ``reason`` says why, ``retry_after_s`` is above 0 when throttled."""
+
+    def __init__(self, reason: Refusal, retry_after_s: float = 0.0) -> None:
+        """Carry the reason."""
+        super().__init__(reason.value)
+        self.reason, self.retry_after_s = reason, retry_after_s
+
+
+@dataclass(slots=True)
+class BoxLogin:
+    """One token."""
+
+    token: str
+    mac: str
+    """As ``boxes.normal_mac`` writes it."""
+    remote: str
+    """IP address that the box knocked from."""
+    since_s: float
+    last_seen_s: float
+    is_in: bool = False
+    station: str = ""
+    """Code of its station; empty when the box is not registered."""
+    account: str = ""
+    """Whose password it has shown."""
+
+
+def new_token() -> str:
+    """Make 32 upper-case hex digits that nobody can guess."""
+    return secrets.token_hex(16).upper()
+
+
+class BoxLogins:
+    """Tokens handed out, boxes let in, failures counted; all bounded by ``BoxLimits``."""
+
+    def __init__(
+        self,
+        find_box: Callable[[str], Box | None] = lambda mac: None,
+        find_account: Callable[[str], Account | None] = lambda user_id: None,
+        *,
+        unregistered: bool = False,
+        token: Callable[[], str] = new_token,
+        limits: BoxLimits | None = None,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            find_box: looks the newest record of a MAC up.
+            find_account: looks an account up by its user name.
+            unregistered: boxes that are not on record are let in, too.
+            token: makes random names.
+            limits: bounds.
+        """
+        self._find_box, self._find_account, self._token = find_box, find_account, token
+        self._unregistered = unregistered
+        self.limits = limits or BoxLimits()
+        self._waiting: OrderedDict[str, BoxLogin] = OrderedDict()  # oldest first
+        self._in: OrderedDict[str, BoxLogin] = OrderedDict()  # least recently seen first
+        self._by_mac: dict[str, dict[str, None]] = {}
+        self._by_remote: dict[str, dict[str, None]] = {}
+        self._box_failures = Failures(self.limits.failure_keys_max)
+        self._remote_failures = Failures(self.limits.failure_keys_max)
+        self._reported = Failures(self.limits.failure_keys_max)
+        self.refusals: Counter[str] = Counter()
+        self.clones = 0
+        """How often one MAC was met at two addresses at once."""
+
+    def __len__(self) -> int:
+        """Number of tokens of boxes that are in, some of which may have gone silent."""
+        return len(self._in)
+
+    def __iter__(self) -> Iterator[BoxLogin]:
+        """All that are in, the least recently seen first."""
+        return iter(tuple(self._in.values()))
+
+    def knock(self, mac: str, remote: str, now_s: float) -> BoxLogin:
+        """Hand out a token; every MAC gets one, so that this does not tell which are registered."""
+        limits = self.limits
+        while self._waiting:
+            oldest = next(iter(self._waiting.values()))
+            if now_s - oldest.since_s <= limits.waiting_lifetime_s and len(self._waiting) < limits.waiting_max:
+                break
+            del self._waiting[oldest.token]
+        here = [each for each in self._waiting.values() if each.remote == remote]
+        mine = [each for each in here if each.mac == mac]
+        for each in (
+            *here[: max(0, len(here) + 1 - limits.waiting_per_remote_max)],
+            *mine[: max(0, len(mine) + 1 - limits.waiting_per_box_max)],
+        ):
+            self._waiting.pop(each.token, None)
+        made = BoxLogin(self._token(), mac, remote, now_s, now_s)
+        self._waiting[made.token] = made
+        return made
+
+    def find(self, token: str, mac: str, remote: str, now_s: float) -> BoxLogin | None:
+        """Return what the token speaks for and note a sign of life; None when unknown, idle, moved or retired."""
+        login = self._in.get(token) or self._waiting.get(token)
+        if login is None or login.mac != mac or login.remote != remote:
+            return None
+        idle_s = self.limits.login_idle_s if login.is_in else self.limits.waiting_lifetime_s
+        if now_s - login.last_seen_s > idle_s or (login.is_in and self._standing(login) is not None):
+            self._drop(login)
+            return None
+        if login.is_in:
+            login.last_seen_s = now_s
+            self._in.move_to_end(token)
+        return login
+
+    def let_in(self, login: BoxLogin, now_s: float, *, is_local: bool = True) -> None:
+        """Let a box in that holds a token and is on the local segment; the same MAC at other addresses is put out.
+
+        Raises:
+            BoxRefused: with the reason.
+        """
+        limits = self.limits
+        wait_s = self._remote_failures.wait_s(
+            login.remote, limits.failures_per_remote_max, limits.failure_window_s, now_s
+        )
+        if wait_s > 0 and not login.is_in:
+            raise self._refused(login, Refusal.THROTTLED, wait_s)
+        if not is_local:
+            raise self._refused(login, Refusal.OUTSIDE)
+        if (reason := self._standing(login)) is not None:
+            if reason in (Refusal.UNREGISTERED, Refusal.RETIRED):  # whoever tries one MAC after the other must wait
+                self._remote_failures.note(login.remote, limits.failures_per_remote_max, now_s)
+            raise self._refused(login, reason)
+        box = self._find_box(login.mac)
+        login.station = box.station if box is not None else ""
+        if login.is_in:
+            return
+        self._put_out_clones(login, now_s)
+        self._waiting.pop(login.token, None)
+        self._enter(login, now_s)
+
+    def prove(self, login: BoxLogin, user_id: str, password: str, now_s: float) -> None:
+        """Look at a password; once right, ``let_in`` lets the token in.
+
+        Raises:
+            BoxRefused: WRONG_PASSWORD counts as a failure of the box and of the address; THROTTLED: it has to wait.
+        """
+        limits = self.limits
+        wait_s = max(
+            self._box_failures.wait_s(login.mac, limits.failures_per_box_max, limits.failure_window_s, now_s),
+            self._remote_failures.wait_s(login.remote, limits.failures_per_remote_max, limits.failure_window_s, now_s),
+        )
+        if wait_s > 0:
+            raise self._refused(login, Refusal.THROTTLED, wait_s)
+        account = self._find_account(user_id)
+        right = account.password if account is not None else self._token()
+        if not hmac.compare_digest(right.encode(), password.encode("utf-8", "replace")) or account is None:
+            self._box_failures.note(login.mac, limits.failures_per_box_max, now_s)
+            self._remote_failures.note(login.remote, limits.failures_per_remote_max, now_s)
+            raise self._refused(login, Refusal.WRONG_PASSWORD)
+        login.account = user_id
+
+    def _standing(self, login: BoxLogin) -> Refusal | None:
+        """Tell what speaks against a box now."""
+        box = self._find_box(login.mac)
+        if box is None:
+            return None if self._unregistered else Refusal.UNREGISTERED
+        if box.until:
+            return Refusal.RETIRED
+        return Refusal.NEEDS_ACCOUNT if box.account and login.account != box.account else None
+
+    def _refused(self, login: BoxLogin, reason: Refusal, retry_after_s: float = 0.0) -> BoxRefused:
+        self.refusals[reason.value] += 1
+        if reason is Refusal.THROTTLED and self._may_report(f"throttled {login.remote}", login.last_seen_s):
+            log.warning("box must wait after failed logins", mac=login.mac, remote=login.remote)
+        return BoxRefused(reason, retry_after_s)
+
+    def _may_report(self, what: str, now_s: float) -> bool:
+        """Keep a line of the log from being written more than once a minute."""
+        if self._reported.wait_s(what, 1, self.limits.failure_window_s, now_s) > 0:
+            return False
+        self._reported.note(what, 1, now_s)
+        return True
+
+    def _put_out_clones(self, login: BoxLogin, now_s: float) -> None:
+        others = [self._in[token] for token in self._by_mac.get(login.mac, ())]
+        for each in others:
+            if each.remote == login.remote:
+                continue
+            self._drop(each)
+            if now_s - each.last_seen_s <= self.limits.clone_window_s:
+                self.clones += 1
+                if self._may_report(f"cloned {login.mac}", now_s):
+                    log.warning(
+                        "one MAC at two addresses: a cloned box? the older session was ended",
+                        mac=login.mac,
+                        station=login.station,
+                        older=each.remote,
+                        newer=login.remote,
+                    )
+
+    def _enter(self, login: BoxLogin, now_s: float) -> None:
+        limits = self.limits
+        for index, key, bound in (
+            (self._by_mac, login.mac, limits.logins_per_box_max),
+            (self._by_remote, login.remote, limits.logins_per_remote_max),
+        ):
+            while len(index.get(key, ())) >= bound:
+                self._drop(self._in[next(iter(index[key]))])
+        while len(self._in) >= limits.logins_max:
+            self._drop(next(iter(self._in.values())))
+        login.is_in, login.last_seen_s = True, now_s
+        self._in[login.token] = login
+        self._by_mac.setdefault(login.mac, {})[login.token] = None
+        self._by_remote.setdefault(login.remote, {})[login.token] = None
+
+    def _drop(self, login: BoxLogin) -> None:
+        self._waiting.pop(login.token, None)
+        if self._in.pop(login.token, None) is None:
+            return
+        for index, key in ((self._by_mac, login.mac), (self._by_remote, login.remote)):
+            index[key].pop(login.token, None)
+            if not index[key]:
+                del index[key]
