@@ -17,7 +17,9 @@ TRANSPORT_ORDERS: tuple[tuple[str, ...], ...] = (
 """The four orders in which boxes offer RTSP transports, by the number in their settings menu."""
 
 Dialect = Literal["plain", "huawei", "zte"]
-"""The rules that a box follows once it has made up its mind about the server (stb_protocols §4.1)."""
+"""The rules that a server's banner calls up (stb_protocols §4.1)."""
+Nat = Literal["none", "x-NAT", "x-NAT_Address"]
+PunchKind = Literal["none", "zte", "huawei"]
 KeepAlive = Literal["GET_PARAMETER", "SET_PARAMETER", "OPTIONS", "punch", "rtcp"]
 
 
@@ -41,12 +43,10 @@ class RtspFace(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     describe_headers: dict[str, str] = msgspec.field(default_factory=dict)
     """Further headers of DESCRIBE."""
     sniff: bool = True
-    """Whether the server's ``Server:`` changes the rules (D17)."""
-    dialect: Dialect = "plain"
-    """The rules before, or without, a banner that the box knows."""
-    nat: Literal["none", "x-NAT", "x-NAT_Address"] = "none"
+    """Whether a banner that the box knows overrules ``nat``, ``punch`` and ``keep_alive`` (D17)."""
+    nat: Nat = "none"
     """Header in which the box tells its own address and port: ZTE's on DESCRIBE and SETUP, Huawei's on SETUP."""
-    punch: Literal["none", "zte", "huawei"] = "none"
+    punch: PunchKind = "none"
     """Packet to the server's data port that opens a NAT: 84 or 8 bytes (D16)."""
     punch_every_s: float = 30.0
     keep_alive: KeepAlive

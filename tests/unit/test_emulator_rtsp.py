@@ -4,7 +4,8 @@ import pytest
 from runtime.clock import SystemClock
 from stb_emulator.boxes import Box, load_all
 from stb_emulator.observe import Observation, Offer, Stage
-from stb_emulator.players.rtsp.conversation import Conversation, Deviated, Ended, Reconnect, Send
+from stb_emulator.players.rtsp.commands import Deviated, Ended, Reconnect, Send
+from stb_emulator.players.rtsp.conversation import Conversation
 from stb_emulator.players.rtsp.h264 import Depacketizer, parameter_sets
 from stb_emulator.seat import Seat
 from tests.peers.scripted import RtspScript, listening, make_media
@@ -221,11 +222,11 @@ def test_silence_after_a_request_is_bounded() -> None:
 def test_announce_ends_and_is_not_answered_other_methods_are_deviations() -> None:
     talk = _conversation()
     _to_playing(talk)
-    assert talk.request(Request("ANNOUNCE", "rtsp://x/", Headers([("x-notice", "2102")]))) == []
-    assert talk.request(Request("ANNOUNCE", "rtsp://x/", Headers([("x-notice", "2101 End")]))) == [
+    assert talk.request(Request("ANNOUNCE", "rtsp://x/", Headers([("x-notice", "2102")])), 4) == []
+    assert talk.request(Request("ANNOUNCE", "rtsp://x/", Headers([("x-notice", "2101 End")])), 5) == [
         Ended("ANNOUNCE 2101 End")
     ]
-    assert talk.request(Request("OPTIONS", "*")) == [Deviated("server-method-OPTIONS")]
+    assert talk.request(Request("OPTIONS", "*"), 6) == [Deviated("server-method-OPTIONS")]
 
 
 def test_teardown_waits_two_seconds_at_most() -> None:

@@ -11,17 +11,21 @@ from urllib.parse import urlsplit
 from stb_emulator.observe import PlayError, Stage, Unreachable
 from stb_emulator.observe.pipe import PipeClosed
 from stb_emulator.players import Playing
-from stb_emulator.players.rtsp.conversation import (
+from stb_emulator.players.rtsp.commands import (
     Command,
-    Conversation,
     Deviated,
     Done,
     Ended,
+    Moved,
+    Paused,
+    Punch,
     Receive,
     Reconnect,
     Send,
     State,
 )
+from stb_emulator.players.rtsp.conversation import Conversation
+from stb_emulator.players.rtsp.punching import huawei_answer, is_bounced
 from stb_emulator.players.rtsp.receiver import Receiver, Shape
 from wire.rtp import Description, ReceiverReport, write_rtcp
 from wire.rtsp import Interleaved, Message, Reader, Response, WireError, write_interleaved
@@ -37,7 +41,8 @@ END_TOLERANCE_S = 1.0
 DEFAULT_PORT = 554
 
 _CLOSED, _ENOUGH, _GOODBYE = "closed", "enough", "goodbye"
-Event = Message | WireError | str
+Event = Message | WireError | str | int
+"""A message, what ended the connection, a word of our own, or the SSRC of a punch that was answered."""
 
 
 class RtspPlayer:
@@ -81,6 +86,7 @@ class _Session:
         self._receiver: Receiver | None = None
         self._accept: Receive | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._data: asyncio.DatagramTransport | None = None
         self._reports: asyncio.DatagramTransport | None = None
         self._redirect: str | None = None
         self._ended = self._finished = False
@@ -93,12 +99,12 @@ class _Session:
         reader = await self._connect()
         assert self._writer is not None
         data, control = await self._open_ports()
-        self._reports = control
+        self._data, self._reports = data, control
         failure: PlayError | None = None
         try:
-            own = cast("tuple[str, int]", self._writer.get_extra_info("sockname"))[0]
+            own, rtsp_port = cast("tuple[str, int]", self._writer.get_extra_info("sockname"))[:2]
             ports = (data.get_extra_info("sockname")[1], control.get_extra_info("sockname")[1])
-            talk = Conversation(self._url, face, ports=ports, address=own)
+            talk = Conversation(self._url, face, ports=ports, address=own, rtsp_port=rtsp_port)
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._read(reader)), group.create_task(self._watch_enough())]
                 try:
@@ -190,8 +196,14 @@ class _Session:
         accept = self._accept
         if self._receiver is None or accept is None or accept.profile.endswith("TCP"):
             return
+        if is_bounced(data):
+            return
         if control:
             self._receiver.take_rtcp(data)
+            return
+        if (ssrc := huawei_answer(data)) is not None:
+            with suppress(asyncio.QueueFull):
+                self._inbox.put_nowait(ssrc)
             return
         if accept.transport.server_port is not None and port != accept.transport.server_port[0]:
             self._tally.deviate("source-port")
@@ -228,10 +240,12 @@ class _Session:
             self._obey(talk.teardown(now))
         elif event == _GOODBYE:
             self._obey([Ended("RTCP BYE")])
+        elif isinstance(event, int):
+            self._obey(talk.punched(event, now))
         elif isinstance(event, Response):
             self._obey(talk.response(event, now))
         elif not isinstance(event, str | Interleaved):
-            self._obey(talk.request(event))
+            self._obey(talk.request(event, now))
 
     def _tick(self, talk: Conversation, started: float | None) -> None:
         now = self._clock.monotonic()
@@ -265,6 +279,13 @@ class _Session:
                     self._redirect, self._finished = command.url, True
                 case Receive():
                     self._begin(command)
+                case Punch():
+                    self._send_punch(command)
+                case Moved():
+                    if self._receiver is not None:
+                        self._receiver.restart()
+                case Paused():
+                    pass
                 case Ended():
                     self._ended = True
                 case Deviated():
@@ -273,6 +294,8 @@ class _Session:
                     self._finished = True
 
     def _begin(self, accept: Receive) -> None:
+        face = self._playing.box.rtsp
+        assert face is not None
         rtp = accept.profile.startswith("RTP/") or "/RTP/" in accept.profile
         is_tcp = accept.profile.endswith("TCP")
         media = accept.media
@@ -282,7 +305,8 @@ class _Session:
             media=media.kind,
             parameter_sets=media.parameter_sets,
             ssrc=accept.transport.ssrc,
-            frame_limit=is_tcp and accept.profile.startswith("MP2T"),
+            frame_max_bytes=face.frame_max_bytes if is_tcp and accept.profile.startswith("MP2T") else None,
+            frame_multiple=face.frame_multiple,
         )
         self._accept = accept
         self._receiver = Receiver(shape, self._playing.decoder, self._goodbye)
@@ -290,8 +314,17 @@ class _Session:
         self._tally.announced_s = media.duration_s if media.duration_s is not None else self._playing.offer.announced_s
         if media.duration_s is None:
             self._tally.warn("描述没有给出时长，盒子无法拖动 / no duration in the SDP: no seek bar")
-        if accept.profile.startswith("RTP/AVP"):
+        if accept.profile.startswith("RTP/AVP") or accept.reports:
             self._report_due = self._clock.monotonic() + REPORT_EVERY_S
+
+    def _send_punch(self, punch: Punch) -> None:
+        assert self._writer is not None
+        peer = cast("tuple[str, int]", self._writer.get_extra_info("peername"))[0]
+        if punch.host:
+            self._playing.line.guard.check(f"rtsp://{punch.host}", Stage.PLAY)
+        transport = self._reports if punch.control else self._data
+        if transport is not None:
+            transport.sendto(punch.data, (punch.host or peer, punch.port))
 
     def _report(self, now: float) -> None:
         """Send a receiver report, by which an RTP/AVP server sees that we live (RFC 3550 §6.4.2)."""

@@ -13,8 +13,6 @@ from wire.rtp import Goodbye, RtpError, RtpPacket, SequenceMeter, parse_rtcp, pa
 
 REORDER_MAX_PACKETS = 32
 """How long a gap is waited for before the packets behind it go on."""
-FRAME_MAX_BYTES = 1499
-"""Largest interleaved frame that an old box takes (stb_protocols §4.5)."""
 MP2T_PAYLOAD_TYPE = 33
 
 
@@ -29,8 +27,9 @@ class Shape:
     """``mpegts`` or ``h264``."""
     parameter_sets: bytes = b""
     ssrc: int | None = None
-    frame_limit: bool = False
-    """Interleaved to an old box: length limit and multiple of 4 apply."""
+    frame_max_bytes: int | None = None
+    """Largest frame inside the connection that the box takes (stb_protocols §4.5); None: any."""
+    frame_multiple: int = 4
 
 
 class Receiver:
@@ -57,7 +56,8 @@ class Receiver:
         """
         self.last_arrival = now
         self._tally.bytes += len(data)
-        if self._shape.frame_limit and (len(data) > FRAME_MAX_BYTES or len(data) % 4):
+        limit = self._shape.frame_max_bytes
+        if limit is not None and (len(data) > limit or len(data) % self._shape.frame_multiple):
             self._tally.deviate("frame-limit")
         if not self._shape.rtp:
             self._stream(data, now)
@@ -85,6 +85,12 @@ class Receiver:
             return
         if any(isinstance(r, Goodbye) for r in reports):
             self._on_goodbye()
+
+    def restart(self) -> None:
+        """Forget where the stream was: after a seek neither sequence numbers nor continuity counters run on."""
+        self._waiting.clear()
+        self._next = None
+        self._sequence, self._continuity = SequenceMeter(), ContinuityMeter()
 
     def finish(self) -> None:
         """No more will come: let go what waits for a gap, and write the counts."""
