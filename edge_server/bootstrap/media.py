@@ -13,6 +13,8 @@ def make_media(ctx: EgressContext, admission: Admission) -> Media:
         find=first_of(hls.find(ctx), dash.find(ctx), files.find(ctx)),
         view=ctx.view,
         door=admission.tickets.door,
+        item_of=admission.tickets.item_of,
+        admits=admission.tickets.viewing,
         seen=admission.watching.seen,
         prefixes=(*files.PREFIXES, hls.PREFIX, dash.PREFIX),
     )

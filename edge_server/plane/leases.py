@@ -9,7 +9,7 @@ from pathlib import Path
 WARM_S = 10.0
 """A piece of a file that was in memory is taken to be there for so long."""
 PIECE_BITS = 21
-"""Memory is looked at by pieces of 2 MiB; nothing longer is sent at a time."""
+"""Memory is looked at by pieces of 2 MiB, and a piece that is not there is read before anything of it is sent."""
 PIECE_BYTES = 1 << PIECE_BITS
 WARM_MAX_COUNT = 512
 """Pieces of one file that are remembered."""

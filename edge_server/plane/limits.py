@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SEND_MAX_BYTES = 2 * 1024 * 1024
-"""One call of ``sendfile``: some 150 µs; then the next connection has its turn."""
+SEND_MAX_BYTES = 4 * 1024 * 1024
+"""One call of ``sendfile``: some 200 µs; then the next connection has its turn."""
 TURN_MAX_BYTES = 16 * 1024 * 1024
 """Sent in one turn of the event loop, some 1 ms; then everything else in this process has its turn."""
 ROUNDS_MAX_COUNT = 8

@@ -45,6 +45,10 @@ class Media:
     view: Callable[[], object]
     """Another object when what `find` says may be another."""
     door: Door = open_door
+    item_of: Callable[[str], str] = lambda path: ""
+    """Names the item whose ticket a path needs; where it does, `admits` decides like the door, with less to read."""
+    admits: Callable[[str, str, float], int | None] = lambda ticket, item_id, now_s: None
+    """Judges a ticket for an item at a monotonic time; the viewing that it was given to, None when it is not good."""
     seen: Callable[[int, int, float], None] = lambda viewing, length_bytes, now_s: None
     """Hears of (viewing, bytes asked for, monotonic seconds)."""
     prefixes: tuple[str, ...] = ()
@@ -75,6 +79,7 @@ class Found:
         "files",
         "given_up",
         "held_bytes",
+        "item_id",
         "length_bytes",
         "open",
         "path",
@@ -101,6 +106,8 @@ class Found:
         self.pieces = self.steps(resource.parts)
         self.check_s = 0.0
         self.given_up = 0
+        self.item_id = ""
+        """Whose ticket it needs; empty: the door must be asked."""
         self.open = False
         """It was asked for without a ticket, and allowed."""
         self.repeated: dict[Range | None, Repeated] = {}
@@ -188,28 +195,41 @@ class Lookup:
                 return None
             ticket, target = known, target[end:]
         found = self._known.get(target)
-        path = found.path if found is not None else path_of(target)
-        if path is None:
-            return None
-        viewing = 0
-        if ticket or found is None or not found.open:
-            allowed = self._media.door(ticket + path, now_s)
-            if isinstance(allowed, Refused) or allowed.path != path:
+        viewing: int | None = 0
+        if found is None:
+            path = path_of(target)
+            viewing = self._through_door(ticket, path, now_s) if path is not None else None
+            if path is None or viewing is None or (found := self._remember(target, path)) is None:
                 return None
-            viewing = allowed.viewing
-        if found is None or now_s >= found.check_s or found.given_up != self._leases.given_up:
-            if found is None or not found.usable():
-                found = self._remember(target, path)
-                if found is None:
+            found.open = not ticket
+            self._renew(found, target, now_s)
+            return found, viewing
+        if ticket and found.item_id:
+            viewing = self._media.admits(ticket, found.item_id, now_s)
+        elif ticket or not found.open:
+            viewing = self._through_door(ticket, found.path, now_s)
+            found.open = found.open or (viewing is not None and not ticket)
+        if viewing is None:
+            return None
+        if now_s >= found.check_s or found.given_up != self._leases.given_up:
+            if not found.usable():
+                is_open = found.open
+                if (found := self._remember(target, found.path)) is None:
                     return None
-            for file in found.files:
-                self._leases.touch(file)
-            found.check_s = now_s + CHECK_S
-            found.given_up = self._leases.given_up
-            self._known.move_to_end(target)
-        if not ticket:
-            found.open = True
+                found.open = is_open
+            self._renew(found, target, now_s)
         return found, viewing
+
+    def _through_door(self, ticket: str, path: str, now_s: float) -> int | None:
+        allowed = self._media.door(f"{PREFIX}{ticket}{path}" if ticket else path, now_s)
+        return None if isinstance(allowed, Refused) or allowed.path != path else allowed.viewing
+
+    def _renew(self, found: Found, target: bytes, now_s: float) -> None:
+        for file in found.files:
+            self._leases.touch(file)
+        found.check_s = now_s + CHECK_S
+        found.given_up = self._leases.given_up
+        self._known.move_to_end(target)
 
     def _look(self) -> None:
         view = self._media.view()
@@ -219,9 +239,10 @@ class Lookup:
         self._looked = True
 
     def _plain(self, ticket: bytes) -> str | None:
-        """Return a ticket as text, as it stands in a decoded path; None when it is written in another way."""
-        text = path_of(ticket)
-        if text is None or text.encode() != ticket:
+        """Return a ticket as it stands in a decoded path; None when it is written in another way, or is empty."""
+        whole = path_of(ticket)
+        text = whole[len(PREFIX) :] if whole is not None and whole.encode() == ticket else ""
+        if not text:
             return None
         if len(self._tickets) >= TICKETS_KNOWN_MAX_COUNT:
             self._tickets.clear()
@@ -243,6 +264,7 @@ class Lookup:
         if resource is None or files is None:
             return None
         found = Found(path, resource, files)
+        found.item_id = self._media.item_of(path)
         self._known[target] = found
         self._held_bytes += found.held_bytes
         while len(self._known) > self._limits.found_max_count or (

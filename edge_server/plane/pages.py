@@ -66,13 +66,10 @@ class Pages:
         return len(self._waiting)
 
     def ready(self, opened: OpenFile, offset_bytes: int, length_bytes: int, now_s: float) -> int:
-        """Return the number of the first piece that must be waited for, -1 when there is none.
-
-        The bytes asked for are at most as long as a piece.
-        """
+        """Return the number of the first piece that must be waited for, -1 when there is none."""
         first, last = offset_bytes >> PIECE_BITS, (offset_bytes + length_bytes - 1) >> PIECE_BITS
         warm = opened.warm
-        for piece in (first, last) if first != last else (first,):
+        for piece in range(first, last + 1):
             if warm.get(piece, 0.0) <= now_s:
                 if not self._in_memory(opened, piece):
                     return piece

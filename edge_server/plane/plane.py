@@ -268,18 +268,17 @@ class Plane(Sending):
 
         Like it is one with the same field section, byte for byte, for the same resource.
         """
-        line_end = data.find(b"\r\n")
-        fields = self._usual_fields.get(data[line_end:-4])
+        line, _, section = data.partition(b"\r\n")
+        fields = self._usual_fields.get(section)
         if (
             fields is None
-            or data[:5] != b"GET /"
-            or data[line_end - 9 : line_end + 1] != b" HTTP/1.1\r"
+            or line[:5] != b"GET /"
+            or line[-9:] != b" HTTP/1.1"
             or connection.half_closed
-            or data[-4:] != b"\r\n\r\n"
             or self.draining
         ):
             return False
-        known = self._find(data[4 : line_end - 9])
+        known = self._find(line[4:-9])
         if known is None:
             return False
         found, viewing = known
@@ -359,7 +358,7 @@ class Plane(Sending):
                 self._usual_fields.clear()
             self._known_fields[lines] = fields
             if fields.usual:
-                self._usual_fields[lines] = fields
+                self._usual_fields[lines[2:] + b"\r\n\r\n"] = fields
         return fields
 
     def _partial(self, connection: Connection, data: bytes, fresh: bool) -> None:

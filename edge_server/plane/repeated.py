@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_server.plane.connection import FileStep
+from edge_server.plane.leases import PIECE_BITS
 from edge_server.plane.limits import REPEATED_MADE_MAX_BYTES
 
 Range = tuple[int, int]
@@ -12,21 +13,30 @@ Range = tuple[int, int]
 class Repeated:
     """An answer as it was written, but for the date, which is put in once a second."""
 
-    __slots__ = ("_after", "_before", "_date", "asked_bytes", "head", "made_bytes", "status", "step")
+    __slots__ = ("_after", "_before", "asked_bytes", "date", "head", "made_bytes", "status", "step", "warm_until_s")
 
     def __init__(self, status: int, before: bytes, after: bytes, made: bytes, step: FileStep, asked_bytes: int) -> None:
         """``before`` and ``after`` are the head around the date, ``made`` the body's bytes in front of the file's."""
         self.status, self.step, self.asked_bytes = status, step, asked_bytes
         self.made_bytes = len(made)
         self._before, self._after = before, after + made
-        self._date = self.head = b""
+        self.date = self.head = b""
+        """The head as it was last written, and the field lines in it that tell the date."""
+        self.warm_until_s = 0.0
 
     def dated(self, date: bytes) -> bytes:
         """Return the head, and the first bytes of the body behind it."""
-        if date is not self._date:
-            self._date = date
+        if date is not self.date:
+            self.date = date
             self.head = self._before + date + self._after
         return self.head
+
+    def warmth(self) -> float:
+        """Return until when, in monotonic seconds, the bytes of the file are taken to be in memory."""
+        opened, offset, stop = self.step
+        pieces = range(offset >> PIECE_BITS, ((stop - 1) >> PIECE_BITS) + 1)
+        self.warm_until_s = min(opened.warm.get(piece, 0.0) for piece in pieces)
+        return self.warm_until_s
 
 
 def repeated(

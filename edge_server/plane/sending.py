@@ -16,7 +16,7 @@ from edge_server.egress import SERVER_BANNER
 from edge_server.plane.connection import ASKING, CLOSED, LEAVING, READING, SENDING, Connection, FileStep
 from edge_server.plane.counts import PLACES, Count, Counts
 from edge_server.plane.journal import Journal
-from edge_server.plane.leases import PIECE_BITS, OpenFile
+from edge_server.plane.leases import OpenFile
 from edge_server.plane.limits import RECV_MAX_BYTES, SEND_MAX_BYTES, Limits
 from edge_server.plane.pages import Pages
 from edge_server.plane.repeated import Repeated
@@ -114,14 +114,13 @@ class Sending(ABC):
         Does what `_begin`, `_push` and `_finish` do: most answers fit in one call, and each touch of the state costs.
         """
         opened, offset, stop = answer.step
-        length, now_s, warm = stop - offset, self._now_s, opened.warm
-        head = answer.dated(self._date)
+        length, now_s = stop - offset, self._now_s
+        head = answer.head if answer.date is self._date else answer.dated(self._date)
         sent = count = 0
         if (
             length <= SEND_MAX_BYTES
             and self._left_bytes > 0
-            and warm.get(offset >> PIECE_BITS, 0.0) > now_s
-            and warm.get((stop - 1) >> PIECE_BITS, 0.0) > now_s
+            and (now_s < answer.warm_until_s or now_s < answer.warmth())
         ):
             try:
                 sent = connection.send(head, _MORE)
@@ -200,11 +199,8 @@ class Sending(ABC):
                 length = stop - offset
                 if length > SEND_MAX_BYTES:
                     length = SEND_MAX_BYTES
-                warm, now_s = opened.warm, self._now_s
-                if (
-                    warm.get(offset >> PIECE_BITS, 0.0) <= now_s
-                    or warm.get((offset + length - 1) >> PIECE_BITS, 0.0) <= now_s
-                ) and (piece := self._pages.ready(opened, offset, length, now_s)) >= 0:
+                now_s = self._now_s
+                if (piece := self._pages.ready(opened, offset, length, now_s)) >= 0:
                     self._wait_for_disk(connection, opened, piece)
                     return
                 try:

@@ -86,16 +86,24 @@ class Tickets:
             return NEEDED if self.required and path.startswith(TICKETED) else Allowed(path)
         ticket, slash, rest = path[len(PREFIX) :].partition("/")
         rest = slash + rest
-        if not rest.startswith(TICKETED):
-            return FORGED
-        item_id = rest.split("/", 3)[2]
-        if rest.startswith("/media/"):
-            item_id = item_id.partition(".")[0]
-        found = self._known.get((ticket, item_id)) or self._read(ticket, item_id)
+        item_id = self.item_of(rest)
+        found = (self._known.get((ticket, item_id)) or self._read(ticket, item_id)) if item_id else None
         if found is None:
             return FORGED
         until_s, viewing = found
         return Allowed(rest, viewing) if now_s < until_s else EXPIRED
+
+    def item_of(self, path: str) -> str:
+        """Return the item whose ticket opens a decoded media path; empty when no ticket is for such a path."""
+        if not path.startswith(TICKETED):
+            return ""
+        item_id = path.split("/", 3)[2]
+        return item_id.partition(".")[0] if path.startswith("/media/") else item_id
+
+    def viewing(self, ticket: str, item_id: str, now_s: float) -> int | None:
+        """Return the viewing that a ticket for an item was given to; None when it is none, or has run out."""
+        found = self._known.get((ticket, item_id)) or self._read(ticket, item_id)
+        return found[1] if found is not None and now_s < found[0] else None
 
     def _read(self, ticket: str, item_id: str) -> tuple[float, int] | None:
         if len(ticket) != _LENGTH or not ticket.isascii():
