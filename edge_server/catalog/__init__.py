@@ -182,8 +182,10 @@ class CatalogReader:
         Raises:
             sync.Corrupt: the pointer is damaged.
         """
-        if self._store.is_read() and not self._is_over(*self._time.moments()):
-            return 0
+        if self._store.is_read():  # perhaps by somebody else, who has the same store and activated it
+            active = self._store.active() or EMPTY
+            if active is self._view.active and not self._is_over(*self._time.moments()):
+                return 0
         return max(1, self._store.listings_bytes())
 
     def _is_over(self, now: datetime, contact: datetime) -> bool:

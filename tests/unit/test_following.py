@@ -96,6 +96,23 @@ async def test_a_small_snapshot_is_there_at_once(tmp_path: Path) -> None:
     assert ids(it.current()) == {"2"} and not thread.waiting
 
 
+@pytest.mark.parametrize("at_once_max_bytes", [0, 10**6])
+async def test_what_was_read_by_another_user_of_the_store_is_seen(tmp_path: Path, at_once_max_bytes: int) -> None:
+    """As in `serve`, where the uplink activates what it brought."""
+    lab, thread, store = Lab(tmp_path), ByHand(), Store(tmp_path / "edge")
+    await bring(lab, "1")
+    it = Following(CatalogReader(store, lab.judged), FakeClock(NOW), thread=thread, at_once_max_bytes=at_once_max_bytes)
+    assert ids(it.current()) == {"1"}
+    await bring(lab, "1", "2")
+    assert store.active() is not None and store.is_read()
+    it.current()
+    for run in thread.waiting:
+        run()
+    thread.waiting.clear()
+    assert ids(it.current()) == {"1", "2"} and not thread.waiting
+    assert it.current() is it.current()
+
+
 async def test_what_expires_is_worked_out_beside_the_loop_too(tmp_path: Path) -> None:
     clock, thread = FakeClock(NOW), ByHand()
     lab = Lab(tmp_path, clock=clock)
