@@ -35,6 +35,8 @@ class LoginLimits:
     logins_per_user_max: int = 512
     login_idle_s: float = 2700.0
     """Three heartbeats of the slowest kind (900 s) may be missed."""
+    user_token_lifetime_s: float = 86400.0
+    """For so long after a login its UserToken gives a new session when the old one ran out (stb_protocols §3.3)."""
     failures_per_user_max: int = 5
     failures_per_remote_max: int = 20
     """More than for a user, since several stations may come through one translated address."""
@@ -134,6 +136,7 @@ class Logins:
         self._challenges: OrderedDict[str, Challenge] = OrderedDict()
         self._used: OrderedDict[str, _Used] = OrderedDict()
         self._logins: OrderedDict[str, Login] = OrderedDict()  # least recently seen first
+        self._by_user_token: OrderedDict[str, Login] = OrderedDict()  # oldest login first
         self._user_failures = Failures(self.limits.failure_keys_max)
         self._remote_failures = Failures(self.limits.failure_keys_max)
         self.deviations: Counter[str] = Counter()
@@ -236,14 +239,37 @@ class Logins:
 
     def _enter(self, login: Login) -> None:
         mine = [each for each in self._logins.values() if each.user_id == login.user_id]
-        gone = [each for each in mine if each.stbid == login.stbid]
+        gone = [each for each in mine if _same_box(each, login)]
         others = [each for each in mine if each.stbid != login.stbid]
         gone += others[: max(0, len(others) + 1 - self.limits.logins_per_user_max)]
         for each in gone:
-            del self._logins[each.session_id]
+            self.log_out(each.session_id)
+        stale = [token for token, each in self._by_user_token.items() if _same_box(each, login)]
+        for token in stale:  # a login that ran out is over once the box has another
+            del self._by_user_token[token]
+        while len(self._by_user_token) >= self.limits.logins_max:
+            self._by_user_token.popitem(last=False)
+        self._by_user_token[login.user_token] = login
+        self._place(login)
+
+    def _place(self, login: Login) -> None:
         while len(self._logins) >= self.limits.logins_max:
             self._logins.popitem(last=False)
         self._logins[login.session_id] = login
+
+    def renew(self, user_token: str, remote: str, now_s: float) -> Login | None:
+        """Return the login of a UserToken, with a new session if the old one ran out; for boxes without a heartbeat.
+
+        None when the token is unknown or too old, its account is gone, or another address sends it.
+        """
+        self._drop_old_user_tokens(now_s)
+        login = self._by_user_token.get(user_token)
+        if login is None or login.remote != remote or self.account(login.user_id) is None:
+            return None
+        if self.find(login.session_id, now_s) is None:
+            login.session_id, login.last_seen_s = self._token(), now_s
+            self._place(login)
+        return login
 
     def find(self, session_id: str, now_s: float) -> Login | None:
         """Return the login behind a JSESSIONID and note that the box was seen; None when unknown or idle too long."""
@@ -266,22 +292,36 @@ class Logins:
 
     def log_out(self, session_id: str) -> bool:
         """End one login; True when there was one."""
-        return self._logins.pop(session_id, None) is not None
+        login = self._logins.pop(session_id, None)
+        if login is not None:
+            self._by_user_token.pop(login.user_token, None)
+        return login is not None
 
     def log_out_user(self, user_id: str, remote: str) -> int:
         """End all logins of a user at that address; for boxes that log out without their cookie."""
         gone = [each.session_id for each in self if (each.user_id, each.remote) == (user_id, remote)]
         for each in gone:
-            del self._logins[each]
+            self.log_out(each)
+        idle = [key for key, each in self._by_user_token.items() if (each.user_id, each.remote) == (user_id, remote)]
+        for each in idle:
+            del self._by_user_token[each]
         return len(gone)
 
     def expire(self, now_s: float) -> int:
         """Drop what has run out; return the number of logins that ended. ``find`` never returns those anyway."""
         self._drop_old_challenges(now_s)
+        self._drop_old_user_tokens(now_s)
         gone = [each.session_id for each in self if now_s - each.last_seen_s > self.limits.login_idle_s]
         for each in gone:
             del self._logins[each]
         return len(gone)
+
+    def _drop_old_user_tokens(self, now_s: float) -> None:
+        while self._by_user_token:
+            token, oldest = next(iter(self._by_user_token.items()))
+            if now_s - oldest.since_s <= self.limits.user_token_lifetime_s:
+                break
+            del self._by_user_token[token]
 
     def _drop_old_challenges(self, now_s: float) -> None:
         while self._challenges:
@@ -294,6 +334,10 @@ class Logins:
             if now_s <= first.until_s:
                 break
             del self._used[token]
+
+
+def _same_box(one: Login, other: Login) -> bool:
+    return (one.user_id, one.stbid) == (other.user_id, other.stbid)
 
 
 def open_with_any_key(text: str, account: Account) -> tuple[ctc.Authenticator, str] | None:

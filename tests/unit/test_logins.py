@@ -244,3 +244,41 @@ def test_deviations_are_counted() -> None:
 def test_tokens_are_32_upper_hex_digits_and_differ() -> None:
     made = {new_token() for _ in range(100)}
     assert len(made) == 100 and all(len(each) == 32 and each == each.upper() and int(each, 16) >= 0 for each in made)
+
+
+def test_a_user_token_gives_a_new_session_when_the_old_one_ran_out() -> None:
+    logins = table(login_idle_s=400.0, user_token_lifetime_s=1000.0)
+    login = log_in(logins)
+    first = login.session_id
+    assert logins.renew(login.user_token, REMOTE, 100.0) is login and login.session_id == first
+    assert logins.find(first, 600.0) is None
+    assert logins.renew(login.user_token, "192.0.2.8", 600.0) is None
+    assert logins.renew("0" * 32, REMOTE, 600.0) is None
+    assert logins.renew(login.user_token, REMOTE, 600.0) is login and login.session_id != first
+    assert logins.find(first, 600.0) is None and logins.find(login.session_id, 600.0) is login
+    assert logins.renew(login.user_token, REMOTE, 1000.1) is None
+
+
+def test_a_user_token_ends_with_logout_a_newer_login_or_its_account() -> None:
+    accounts = dict(ACCOUNTS)
+    logins = table(accounts, login_idle_s=400.0)
+    ended = log_in(logins)
+    logins.log_out(ended.session_id)
+    assert logins.renew(ended.user_token, REMOTE, 1.0) is None
+    idle = log_in(logins, 10.0)
+    assert logins.find(idle.session_id, 500.0) is None
+    newer = log_in(logins, 500.0)
+    assert logins.renew(idle.user_token, REMOTE, 501.0) is None
+    assert logins.find(newer.session_id, 1000.0) is None
+    logins.log_out_user("edu001@itv", REMOTE)
+    assert logins.renew(newer.user_token, REMOTE, 1000.0) is None
+    last = log_in(logins, 1000.0)
+    del accounts["edu001@itv"]
+    assert logins.renew(last.user_token, REMOTE, 1001.0) is None
+
+
+def test_user_tokens_are_bounded() -> None:
+    logins = table(logins_max=3)
+    made = [log_in(logins, 0.0, stbid=f"{number:032d}") for number in range(5)]
+    alive = [each for each in made if logins.renew(each.user_token, REMOTE, 1.0) is not None]
+    assert alive == made[2:]
