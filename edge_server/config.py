@@ -72,6 +72,9 @@ class EdgeConfig:
         "Linear channels: lessons one after the other for ever, e.g. "
         "`教育频道=1001,1002@239.1.1.1:5000; 900007 农技=column:12@rtp:239.1.1.2:5000`.",
     )
+    api_origin: str = setting(
+        "", "Origin whose pages may read the JSON API in a browser, e.g. `http://school.lan`, `*` for all; empty: none."
+    )
     multicast_ttl: int = setting(1, "Routers that multicast packets may pass, and one; 1 stays in the LAN.")
     multicast_interface: str = setting(
         "", "IPv4 address of the interface that multicast leaves by; empty: by the routes."

@@ -23,6 +23,7 @@ from edge_server.plane.limits import Limits
 from edge_server.plane.lookup import Media
 from edge_server.plane.pages import Pages
 from edge_server.portal import PortalRequest, PortalState
+from edge_server.portal.json_api import DIALECT as JSON_API
 from edge_server.portal.web import DIALECT
 from edge_server.sessions.logins import Logins
 from runtime.clock import Clock, SystemClock
@@ -79,7 +80,7 @@ async def open_port(
     media = Media(find=shop.resources.get, view=lambda: shop.view, prefixes=("/media/",))
     made = replace(settings or HttpSettings(grace_s=1.0), limits=limits)
     routes = [web.get("/healthz", alive)]
-    port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT,), state, clock or SystemClock(), made)
+    port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT, JSON_API), state, clock or SystemClock(), made)
     if pages is not None:
         port.pages = pages(asyncio.get_running_loop())
     ready = asyncio.Event()

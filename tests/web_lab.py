@@ -34,6 +34,7 @@ from edge_server.metrics.doors import alive
 from edge_server.packager import Shelf
 from edge_server.plane.lookup import Media
 from edge_server.portal import PortalRequest, PortalState
+from edge_server.portal.json_api import DIALECT as JSON_API
 from edge_server.portal.web import DIALECT
 from edge_server.sessions.logins import Logins
 from edge_server.store import StoredFile
@@ -188,7 +189,7 @@ async def serving(lab: Lab, *more: web.RouteDef) -> AsyncIterator[int]:
         web.get("/healthz", alive),
         *pages.routes(ctx),
     ]
-    port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT,), state, SystemClock(), HttpSettings(grace_s=1.0))
+    port = HttpPort("127.0.0.1", 0, media, routes, (DIALECT, JSON_API), state, SystemClock(), HttpSettings(grace_s=1.0))
     ready = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         task = group.create_task(port.run(ready.set))

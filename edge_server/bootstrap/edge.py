@@ -14,7 +14,7 @@ from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
 from edge_server.bootstrap.failures import Known, briefly, explain
 from edge_server.bootstrap.http_port import Crew, HttpPort
-from edge_server.bootstrap.http_settings import check_http, make_http_settings
+from edge_server.bootstrap.http_settings import check_api_origin, check_http, make_http_settings
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.bootstrap.linear import make_channels, plans_of
@@ -39,6 +39,7 @@ from edge_server.sessions.box_logins import BoxLimits, BoxLogins
 from edge_server.sessions.boxes import BoxBook
 from edge_server.sessions.last_seen import SeenKeeper
 from edge_server.sessions.logins import LoginLimits, Logins
+from edge_server.sessions.presence import Presence
 from edge_server.sessions.viewing import Viewings
 from edge_server.store import Store
 from edge_server.store.judged import JudgedTime
@@ -83,6 +84,7 @@ def check_settings(config: EdgeConfig) -> None:
     check_admission(config)
     check_pacing(config)
     plans_of(config)
+    check_api_origin(config)
     check_monitoring(config)
     make_segment(config.legacy_networks)
     if config.log_level not in LEVELS:
@@ -112,6 +114,7 @@ class Edge:
         self._network: Uplink | None = None
         self._lan: Lan | None = None
         self._http: HttpPort | None = None
+        self._presence = Presence()
         self.store = Store(root)
         self.accounts = AccountBook(root / "accounts.json")
         self.boxes = BoxBook(root / BOXES_NAME)
@@ -238,7 +241,16 @@ class Edge:
             limits=BoxLimits(logins_max=config.login_max_sessions),
         )
         shared, segment = self.lan.relay, make_segment(config.legacy_networks)
-        monitoring = make_monitoring(config, self.root, ctx, rows=counts, admission=admission, rtsp=rtsp, whep=whep)
+        monitoring = make_monitoring(
+            config,
+            self.root,
+            ctx,
+            rows=counts,
+            admission=admission,
+            rtsp=rtsp,
+            whep=whep,
+            presence=self._presence,
+        )
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
         http = HttpPort(
             host=config.host,

@@ -89,6 +89,7 @@ async def read_request(request: web.Request) -> PortalRequest:
         host=host,
         body=body,
         port=local[1] if local else 0,
+        scheme=request.scheme,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from edge_server.plane.limits import Limits
 from edge_server.plane.lookup import Accel
 from edge_server.plane.workers import WORKERS_MAX_COUNT
 from runtime.settings import ConfigError
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9._-]+(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,16 @@ def check_http(config: EdgeConfig) -> None:
         raise ConfigError("workers: HTTPS is served by the main process alone; write 1, or put a TLS proxy in front")
     if config.accel_prefix and not config.accel_prefix.startswith("/"):
         raise ConfigError(f"accel_prefix: {config.accel_prefix!r}; write a path that begins with /, e.g. /stored/")
+
+
+def check_api_origin(config: EdgeConfig) -> None:
+    """Try the setting.
+
+    Raises:
+        runtime.settings.ConfigError: it is no origin (RFC 6454 §7).
+    """
+    if config.api_origin not in ("", "*") and not _ORIGIN.fullmatch(config.api_origin):
+        raise ConfigError(f"api_origin: {config.api_origin!r}; write e.g. http://school.lan, or * for all")
 
 
 def make_http_settings(config: EdgeConfig, root: Path) -> HttpSettings:

@@ -17,6 +17,7 @@ from edge_server.metrics.disk import DiskCount
 from edge_server.metrics.doors import routes
 from edge_server.metrics.sources import Sources, Way
 from edge_server.plane.counts import Count, Counts, total
+from edge_server.sessions.presence import Presence
 from edge_server.uplink.standing import StandingFile
 from runtime.networks import Network, parse_networks
 from runtime.settings import ConfigError
@@ -45,6 +46,7 @@ def make_monitoring(
     admission: Admission,
     rtsp: RtspService,
     whep: WhepOnDemand,
+    presence: Presence,
 ) -> list[web.RouteDef]:
     """Make the routes; ``rows`` are the counts of all processes of the HTTP port.
 
@@ -64,6 +66,7 @@ def make_monitoring(
     sources = Sources(
         rows=rows,
         ways=ways,
+        boxes=lambda: presence.count(clock.monotonic()),
         pacer=rtsp.pacing.pacer,
         view=ctx.view,
         to_package=lambda: ctx.shelf.waiting,

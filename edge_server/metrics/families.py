@@ -77,6 +77,7 @@ def _watching(sources: Sources) -> Iterator[Metric]:
         for reason, times in way.refusals().items():
             refused.add_metric([name, reason], times)
     yield from (viewers, most, refused)
+    yield _gauge("edge_boxes", "Boxes that sent a heartbeat to the JSON API in the last 45 minutes.", sources.boxes())
 
 
 def _pacing(sources: Sources) -> Iterator[Metric]:

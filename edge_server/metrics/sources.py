@@ -33,6 +33,8 @@ class Sources:
     """Of all processes of the HTTP port."""
     ways: Mapping[str, Way]
     """By name: http, rtsp, whep."""
+    boxes: Callable[[], int]
+    """How many boxes sent a heartbeat lately."""
     pacer: Pacer
     view: Callable[[], CatalogView]
     """Raises ``sync.Corrupt`` or ``domain.courseware.CatalogueError`` when the snapshot cannot be read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from edge_server.catalog import CatalogView
 from edge_server.linear import LinearChannel
 from edge_server.sessions.box_logins import BoxLogins
 from edge_server.sessions.logins import Logins
+from edge_server.sessions.presence import Presence
+from wire.http_range import evaluate
 
 REQUEST_BODY_MAX_BYTES = 64 * 1024
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -38,6 +41,13 @@ class PortalRequest:
     """The body as it came, at most ``REQUEST_BODY_MAX_BYTES``."""
     port: int = 0
     """TCP port that the request came in by; 0 when unknown."""
+    scheme: str = "http"
+    """Or ``https``."""
+
+    @property
+    def base(self) -> str:
+        """What absolute URLs of this edge begin with, no slash at the end."""
+        return f"{self.scheme}://{self.host}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +91,10 @@ class PortalState:
     """Boxes known by their MAC."""
     utc_offset: timedelta = timedelta(hours=8)
     """How far the wall clock of the boxes is ahead of UTC; old ones show times as they are told (D12)."""
+    presence: Presence = field(default_factory=Presence)
+    """Boxes heard from."""
+    api_origin: str = ""
+    """Origin whose pages may read the JSON API in a browser, ``*`` for all; empty: none."""
 
 
 @runtime_checkable
@@ -97,3 +111,29 @@ class Dialect(Protocol):
 
     def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
         """Answer one request; unknown paths get a 404 reply, never an exception."""
+
+
+def unless_known(
+    request: PortalRequest,
+    state: PortalState,
+    body: bytes | Callable[[], bytes],
+    media_type: str,
+    headers: tuple[tuple[str, str], ...] = (),
+    *,
+    mark: str = "",
+) -> PortalReply:
+    """Answer with the body, or 304 when the asker has it already (RFC 9110 §13).
+
+    ``mark`` names the body, when it is known without making it: then asking again costs nothing. By default it is the
+    body's hash.
+    """
+    if not mark:
+        body = body if isinstance(body, bytes) else body()
+        mark = hashlib.sha256(body).hexdigest()[:32]
+    etag = f'"{mark}"'
+    fields = (("ETag", etag), ("Cache-Control", "no-cache"), *headers)
+    asked = {name: request.headers[name] for name in ("If-Match", "If-None-Match") if name in request.headers}
+    status = evaluate(request.method, asked, etag=etag, last_modified=state.now, length_bytes=0).status
+    if status != 200:
+        return PortalReply(status, b"", media_type, fields)
+    return PortalReply(200, body if isinstance(body, bytes) else body(), media_type, fields)

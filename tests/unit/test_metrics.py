@@ -40,6 +40,7 @@ def sources() -> Sources:
     return Sources(
         rows=rows,
         ways={"rtsp": Way(lambda: 7, 700, lambda: refused), "whep": Way(lambda: 0, 100, dict)},
+        boxes=lambda: 12,
         pacer=pacer,
         view=lambda: CatalogView(EMPTY),
         to_package=lambda: 3,
@@ -108,6 +109,7 @@ def test_a_snapshot_that_cannot_be_read_silences_nothing_else() -> None:
 
     given = sources()
     found = told(Sources(**{**{name: getattr(given, name) for name in Sources.__slots__}, "view": damaged}))
+    assert found["edge_boxes",] == 12
     assert found["edge_snapshot_readable",] == 0 and ("edge_snapshot_seq",) not in found
     assert found["edge_viewers", "rtsp"] == 7
 

@@ -14,8 +14,10 @@ import msgspec
 import pytest
 
 from domain.courseware import Catalogue, Column, Courseware, ItemClass, MediaFamily, Subtitle
+from edge_server.bootstrap.http_port import dialect_for
 from edge_server.catalog import EMPTY, CatalogView
 from edge_server.portal import Dialect, PortalReply, PortalRequest, PortalState
+from edge_server.portal.json_api import DIALECT as JSON_API
 from edge_server.portal.web import DIALECT
 from edge_server.sessions.logins import Logins
 from tests.web_lab import ISSUED, PAGE, VIDEO, asset, rendition, view_of
@@ -68,7 +70,9 @@ def ask(
 ) -> PortalReply:
     request = PortalRequest(method, path, query or {}, {}, headers or {}, {}, "127.0.0.1", "edge:80")
     state = PortalState(view, Logins(lambda _: None), "edge:554", datetime(2026, 11, 25, tzinfo=UTC), 5.0, **more)
-    return DIALECT.reply(request, state)
+    dialect = dialect_for(path, (DIALECT, JSON_API))
+    assert dialect is not None
+    return dialect.reply(request, state)
 
 
 class Page(HTMLParser):
