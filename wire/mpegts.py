@@ -55,9 +55,11 @@ __all__ = [
     "write_adaptation_only",
     "write_packet",
     "write_pat",
+    "write_pcr",
     "write_pes_header",
     "write_pmt",
     "write_section_packets",
+    "write_stamp",
 ]
 
 PAT_PID: Final = 0
@@ -143,7 +145,8 @@ def _read_pcr(six: bytes) -> int:
     return (value >> 15) * 300 + (value & 0x1FF)
 
 
-def _pcr_bytes(pcr: int) -> bytes:
+def write_pcr(pcr: int) -> bytes:
+    """Write the six bytes of a PCR, given in ticks of 27 MHz (§2.4.3.5)."""
     base, extension = divmod(pcr % PCR_MODULO, 300)
     return (base << 15 | 0x3F << 9 | extension).to_bytes(6, "big")
 
@@ -168,7 +171,7 @@ def write_packet(
     if unit_start and not payload:
         raise ValueError("a packet without payload cannot start a unit")
     flags = 0x80 * discontinuity | 0x40 * random_access | 0x10 * (pcr is not None)
-    body = b"" if not flags else bytes([flags]) + (b"" if pcr is None else _pcr_bytes(pcr))
+    body = b"" if not flags else bytes([flags]) + (b"" if pcr is None else write_pcr(pcr))
     room = PACKET_BYTES - 4 - len(payload)
     if room < (1 + len(body) if body else 0):
         raise ValueError(f"payload of {len(payload)} bytes does not fit the packet")
@@ -217,7 +220,8 @@ class PesHeader:
     deviations: tuple[Deviation, ...] = ()
 
 
-def _stamp(prefix: int, ticks: int) -> bytes:
+def write_stamp(prefix: int, ticks: int) -> bytes:
+    """Write the five bytes of a PTS or DTS, given in ticks of 90 kHz, behind a prefix of four bits (§2.4.3.7)."""
     ticks %= PTS_MODULO
     value = (
         prefix << 36
@@ -244,7 +248,7 @@ def write_pes_header(stream_id: int, es_bytes: int, pts: int, dts: int | None = 
     The length is written whenever it fits 16 bits; else 0, which only video (0xE0–0xEF) may have.
     """
     both = dts is not None and dts != pts
-    stamps = _stamp(3, pts) + _stamp(1, dts) if both and dts is not None else _stamp(2, pts)
+    stamps = write_stamp(3, pts) + write_stamp(1, dts) if both and dts is not None else write_stamp(2, pts)
     length = 3 + len(stamps) + es_bytes
     if length > 0xFFFF:
         if not 0xE0 <= stream_id <= 0xEF:

@@ -44,6 +44,11 @@ class Chunks:
         """Bytes kept now."""
         return self._kept_bytes
 
+    @property
+    def hands(self) -> Hands:
+        """Who reads the disk, for those who make packets of their own."""
+        return self._hands
+
     def numbers(self, path: Path) -> Numbers:
         """Return the RTP numbers of a file: the same as long as the process lives."""
         drawn = hashlib.blake2b(os.fsencode(path), key=self._secret, digest_size=10).digest()

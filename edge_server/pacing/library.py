@@ -10,8 +10,10 @@ from pathlib import Path
 from edge_server.catalog import CatalogView
 from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.timeline import Timeline
+from edge_server.pacing.winding import Wound
 from edge_server.packager import NotPackaged, Shelf
 from media.ts_index import TsIndex
+from media.ts_winding import Winding
 from wire.mpegts import PTS_HZ, PTS_MODULO, discontinuity_preamble
 
 TIMELINES_MAX_COUNT = 256
@@ -37,6 +39,10 @@ class Shelved:
     def seek(self, npt_s: float) -> tuple[float, int]:
         """Return npt and byte of the last key frame not after this second."""
         return self.index.seek(npt_s)
+
+    def wind(self, from_s: float, scale: float) -> Wound:
+        """Return the key pictures from about this second on, at this speed."""
+        return Wound(Winding(self.index, from_s, scale))
 
     def preamble(self, offset_bytes: int) -> bytes:
         """Return the packets that make a jump to this byte legal; empty where nobody may jump to."""

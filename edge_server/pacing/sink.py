@@ -8,14 +8,16 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Protocol
 
 import numpy as np
 
-from edge_server.pacing.chunks import Source
+from edge_server.pacing.chunks import Hands, Source
 from edge_server.pacing.datagrams import A_SEND_MAX_COUNT, Datagrams, Way
 from edge_server.pacing.framing import RAW, Frame, frame
 from edge_server.pacing.stream import SLIP_S, Stream
-from edge_server.pacing.timeline import PAYLOAD_MAX_BYTES
+from edge_server.pacing.timeline import PAYLOAD_MAX_BYTES, Packets
+from edge_server.pacing.winding import Wound, WoundSource
 from wire.rtp import RtpError, parse_rtcp
 from wire.rtsp import write_interleaved
 
@@ -25,11 +27,25 @@ DATAGRAM_MAX_BYTES = 2048
 _DATAGRAMS_A_LOOK = 32
 
 
+class Supply(Protocol):
+    """Where packets come from."""
+
+    packets: Packets
+
+    def chunk(self, block: int, kind: Frame) -> memoryview | None:
+        """Return a block; None when it is not here yet.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+
+
 class Sink(ABC):
     """The common part: takes what is due from the leased file and hands it on."""
 
     __slots__ = (
         "_ended",
+        "_file_preamble",
         "_first",
         "_head",
         "_kind",
@@ -37,6 +53,7 @@ class Sink(ABC):
         "_ready",
         "_ready_is",
         "_source",
+        "_supply",
         "_width",
         "stream",
     )
@@ -55,7 +72,9 @@ class Sink(ABC):
         """Own one use of the source; ``preamble`` gives the packets to send before a jump to a byte."""
         self.stream = stream
         self._source, self._kind, self._head = source, kind, kind.head_bytes
+        self._supply: Supply = source
         self._preamble, self._ended = preamble, ended
+        self._file_preamble = preamble
         self._ready = memoryview(b"")
         """Ready packets: those of the block from ``_first`` on."""
         self._ready_is: tuple[int, int] | None = None
@@ -118,14 +137,14 @@ class Sink(ABC):
 
     def _prepare(self) -> bool:
         """Have the packets of the block at hand; those of one viewer alone are framed for the rest of it at once."""
-        stream, kind, whole = self.stream, self._kind, self._source.packets
+        stream, kind, whole = self.stream, self._kind, self._supply.packets
         wanted = (stream.plays, stream.block)
         if self._ready_is == wanted:
             return True
         begin = stream.offset_bytes
         # A block of our own lies within one of all: it has only more cuts.
         block = whole.block_at(begin) if stream.own else stream.block
-        chunk = self._source.chunk(block, RAW if stream.own else kind)
+        chunk = self._supply.chunk(block, RAW if stream.own else kind)
         if chunk is None:
             return False
         stride = stream.packets.strides[stream.block]
@@ -137,6 +156,15 @@ class Sink(ABC):
             self._first = stream.index
         self._ready_is = wanted
         return True
+
+    def wind(self, wound: Wound, hands: Hands) -> None:
+        """Take a winding's packets from now on; the file stays leased."""
+        self._supply, self._preamble = WoundSource(wound, self._source, hands), wound.preamble
+        self._ready_is = None
+
+    def unwind(self) -> None:
+        """Take the file's packets again."""
+        self._supply, self._preamble, self._ready_is = self._source, self._file_preamble, None
 
     def goodbye(self, now: float, unix_s: float) -> None:
         """Tell an RTP receiver that it is over."""

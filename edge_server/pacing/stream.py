@@ -144,13 +144,17 @@ class Stream:
             return self._sequence + self.index - self._counted & 0xFFFF
         return self._shared.sequence + self.packets.firsts[self.block] + self.index - self.preamble & 0xFFFF
 
-    def play(self, offset_bytes: int, now: float, *, stop_s: float | None = None) -> None:
-        """Start, go on or jump: from this byte on, until ``stop_s`` or the end of the file."""
-        line = self.timeline
-        jump = self.touched and offset_bytes != self.offset_bytes
-        last = self._long_stamp(line.time_at(self.offset_bytes)) if self.touched else self._first_timestamp
+    def play(
+        self, offset_bytes: int, now: float, *, stop_s: float | None = None, timeline: Timeline | None = None
+    ) -> None:
+        """Start, go on or jump: from this byte on, until ``stop_s`` or the end of the file; perhaps on another line."""
+        old = self.timeline
+        line = old if timeline is None else timeline
+        jump = self.touched and (line is not old or offset_bytes != self.offset_bytes)
+        last = self._long_stamp(old.time_at(self.offset_bytes)) if self.touched else self._first_timestamp
         sequence, shared = self.sequence, not self.own
         self._count()
+        self.timeline = line
         self.preamble = self.preamble or jump
         self._stop_bytes, self.stop_s, self._clock_end_s = line.length_bytes, line.duration_s, float(line.time_s[-1])
         if stop_s is not None and stop_s < line.duration_s:
@@ -161,7 +165,7 @@ class Stream:
             cuts = (*cuts, self._stop_bytes)
         self.packets = Packets(line, cuts) if cuts else line.packets
         lasting = self.rtp and (self._shared is None or self.own or (jump and self._continuous))
-        self.own = bool(cuts) or lasting
+        self.own = bool(cuts) or lasting or line.private
         self._go(offset_bytes)
         self._base_s = line.time_at(offset_bytes)
         if self._shared is not None and not self.touched:

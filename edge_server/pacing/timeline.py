@@ -58,6 +58,8 @@ class Timeline:
     """Bytes at which somebody may begin: no packet goes across them."""
     numbers: Numbers | None = None
     """Of the shared packets; None when each session has to number its own."""
+    private: bool = False
+    """Of one viewer only: nothing of it is shared."""
 
     def time_at(self, offset_bytes: int) -> float:
         """Return the second at which this byte has its turn."""

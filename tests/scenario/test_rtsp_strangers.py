@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -282,6 +283,40 @@ async def test_a_seek_is_marked_so_that_no_counter_jumps_illegally(lesson: Edge)
         assert meter.continuity_errors == 0 and meter.sync_errors == 0 and meter.discontinuities >= 2
         whole = lesson.ts.read_bytes()
         assert whole.endswith(b"".join(one.media)[-188 * 70 :])
+
+
+@pytest.mark.parametrize("transport", ["MP2T/TCP", "MP2T/RTP/TCP"])
+async def test_winding_there_and_back_and_on_at_the_lessons_own_speed(lesson: Edge, transport: str) -> None:
+    async with serving(lesson) as service, box(service) as one:
+        await one.setup(f"{transport};unicast;interleaved=0-1")
+        answer = await one.ask("PLAY", "Range: npt=0-", "Scale: 2")
+        assert "Scale: 2.0\r\n" in answer and "Range: npt=0.000-5.200" in answer
+        while not one.notices:
+            await one.message()
+        answer = await one.ask("PLAY", "Range: npt=now-begin", "Scale: -8.0")
+        assert "Scale: -8.0\r\n" in answer
+        while "2102" not in one.notices:
+            await one.message()
+        assert one.notices[0] == "2101"
+        before = len(one.media)
+        answer = await one.ask("PLAY")
+        assert "Range: npt=0.000-5.200" in answer and "Scale" not in answer
+        for _ in range(1000):
+            await one.message()
+            if one.notices[-1] == "2101" and len(one.notices) > 2:
+                break
+        rtp = "RTP" in transport
+        if rtp:
+            numbers = [parse_sequence(each) for each in one.media]
+            assert numbers == [(numbers[0] + index) & 0xFFFF for index in range(len(numbers))]
+            times = [int.from_bytes(each[4:8], "big") for each in one.media]
+            assert all((b - a) & 0xFFFFFFFF < 1 << 31 for a, b in pairwise(times)), "time never goes back"
+        packets = [each[12 if rtp else 0 :] for each in one.media]
+        meter = ContinuityMeter()
+        for each in packets:
+            meter.feed(each)
+        assert meter.continuity_errors == 0 and meter.sync_errors == 0
+        assert b"".join(packets[before:]).endswith(lesson.ts.read_bytes())
 
 
 async def test_datagrams_reports_and_bye_over_udp(lesson: Edge) -> None:

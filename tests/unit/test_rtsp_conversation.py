@@ -6,6 +6,7 @@ import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from edge_server.egress.rtsp.conversation import (
     Rules,
 )
 from edge_server.egress.rtsp.negotiate import choose
+from edge_server.egress.rtsp.playing import speed
 from edge_server.egress.rtsp.words import (
     Close,
     Command,
@@ -39,6 +41,7 @@ from edge_server.egress.rtsp.words import (
     Stuck,
     Tick,
     Unreadable,
+    Wind,
 )
 from edge_server.pacing.timeline import Timeline
 from edge_server.sessions.viewing import Viewings
@@ -68,6 +71,30 @@ class Lesson:
     def seek(self, npt_s: float) -> tuple[float, int]:
         at = npt_s // 10 * 10
         return at, int(at / 60 * LENGTH) // 188 * 188
+
+    def wind(self, from_s: float, scale: float) -> Reel:
+        return Reel(self.seek(from_s)[0], scale)
+
+
+@dataclass(frozen=True)
+class Reel:
+    """A packet a second, shown at once."""
+
+    start_s: float
+    scale: float
+
+    @property
+    def end_s(self) -> float:
+        return 59.5 if self.scale > 0 else 0.0
+
+    @cached_property
+    def timeline(self) -> Timeline:
+        seconds = abs(self.end_s - self.start_s) / abs(self.scale) or 1.0
+        length = 188 * 7 * (1 + int(seconds))
+        return Timeline(np.array([0, length]), np.array([0.0, seconds]), length, seconds, private=True)
+
+    def npt_at(self, shown_s: float) -> float:
+        return round(self.start_s + self.scale * shown_s, 3)
 
 
 class Dialogue:
@@ -361,7 +388,7 @@ def test_neither_range_nor_scale_is_demanded_and_scale_is_answered_honestly() ->
     assert answer.headers.get("RTP-Info") == (
         f"url={URL}/trackID=1;seq={stream.sequence};rtptime={stream.rtp_timestamp()}"
     )
-    answer = talk.ask("PLAY", f"Session: {session}", "Scale: 8", "Range: npt=now-")
+    answer = talk.ask("PLAY", f"Session: {session}", "Scale: 0.9", "Range: npt=now-")
     assert answer.headers.get("Scale") == "1" and stream.playing
     assert "RTP-Info" not in raw_play().headers
 
@@ -392,6 +419,68 @@ def test_play_while_playing_seeks_and_pause_keeps_the_place() -> None:
     stream.advance(stream.due(talk.now))
     talk.ask("PLAY", f"Session: {session}", "Range: npt=41-")
     assert stream.offset_bytes == Lesson().seek(41)[1] and stream.preamble
+
+
+# Winding
+
+
+def watch(talk: Dialogue, seconds: float) -> None:
+    stream = talk.open[0].stream
+    for _ in range(round(seconds / 0.02)):
+        talk.now += 0.02
+        while count := stream.due(talk.now):
+            stream.advance(count)
+
+
+def test_winding_plays_key_pictures_and_playing_goes_on_where_they_were() -> None:
+    talk = Dialogue()
+    session = talk.setup()
+    stream = talk.open[0].stream
+    assert talk.ask("PLAY", f"Session: {session}", "Range: npt=20-").status == 200
+    stream.advance(stream.due(talk.now))
+    answer = talk.ask("PLAY", f"Session: {session}", "Scale: 8", "Range: npt=now-")
+    assert (answer.headers.get("Scale"), answer.headers.get("Range")) == ("8.0", "npt=20.000-59.500")
+    assert kinds(talk.done) == [Send, Wind, Start] and stream.timeline.private and stream.preamble
+    watch(talk, 2.5)
+    assert talk.ask("GET_PARAMETER", f"Session: {session}", body="position\r\n").body == b"position: 40.000\r\n"
+    again = talk.ask("PLAY", f"Session: {session}", "Scale: 8")
+    assert again.headers.get("Scale") == "8.0" and kinds(talk.done) == [Send, Start], "it winds on"
+    answer = talk.ask("PLAY", f"Session: {session}")
+    assert answer.headers.get("Range") == "npt=40.000-59.500" and "Scale" not in answer.headers
+    assert kinds(talk.done) == [Send, Wind, Start] and stream.offset_bytes == Lesson().seek(40)[1]
+
+
+def test_rewinding_reaches_the_beginning_is_told_2102_and_may_play_from_there() -> None:
+    talk = Dialogue()
+    session = talk.setup()
+    talk.ask("PLAY", f"Session: {session}", "Range: npt=40-")
+    answer = talk.ask("PLAY", f"Session: {session}", "Scale: -16", "Range: npt=now-begin")
+    assert (answer.headers.get("Scale"), answer.headers.get("Range")) == ("-16.0", "npt=40.000-0.000")
+    stop, notice = talk.tell(Ended(session))
+    assert stop == Stop(session) and messages([notice])[0].headers.get("x-notice") == "2102"  # type: ignore[attr-defined]
+    talk.now += REPEAT_NOTICE_S
+    (notice,) = talk.tell(Tick())
+    assert messages([notice])[0].headers.get("x-notice") == "2102"  # type: ignore[attr-defined]
+    talk.now += CLOSE_AFTER_END_S
+    assert talk.tell(Tick()) == [], "nobody hangs up"
+    assert talk.ask("PLAY", f"Session: {session}", "Scale: 1").headers.get("Range") == "npt=0.000-59.500"
+
+
+def test_pausing_while_winding_keeps_the_picture_that_is_on_the_screen() -> None:
+    talk = Dialogue()
+    session = talk.setup()
+    talk.ask("PLAY", f"Session: {session}", "Scale: 4", "Range: npt=10-")
+    watch(talk, 2.5)
+    assert talk.ask("PAUSE", f"Session: {session}").headers.get("Range") == "npt=20.000-"
+    talk.now += 30
+    assert talk.ask("PLAY", f"Session: {session}").headers.get("Range") == "npt=20.000-59.500"
+
+
+@pytest.mark.parametrize(
+    ("asked", "done"), [("64", 32.0), ("-100", -32.0), ("2", 2.0), ("x", 1.0), ("nan", 1.0), ("0", 1.0)]
+)
+def test_the_speed_is_what_we_can_do_nearest_to_it(asked: str, done: float) -> None:
+    assert speed(asked) == done
 
 
 # Keep-alive and time

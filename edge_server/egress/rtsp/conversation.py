@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from edge_server.egress.rtsp.address import CONTROL, Address, parse_address
 from edge_server.egress.rtsp.negotiate import Link, answer, choose
-from edge_server.egress.rtsp.playing import BadRange, plan
+from edge_server.egress.rtsp.playing import BadRange, NoClock, Place, plan, speed
 from edge_server.egress.rtsp.profiles import DEFAULT, profile_for
 from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
+from edge_server.egress.rtsp.session import Session
 from edge_server.egress.rtsp.words import (
     Close,
     Command,
@@ -34,8 +35,8 @@ from edge_server.egress.rtsp.words import (
     Stop,
     Stuck,
     Tick,
-    Title,
     Unreadable,
+    Wind,
 )
 from edge_server.pacing.stream import Stream
 from edge_server.sessions.viewing import Full, Viewings
@@ -68,17 +69,6 @@ class Rules:
     have jumped get the shared packets of the file, too."""
 
 
-@dataclass(slots=True)
-class _Session:
-    session_id: str
-    title: Title
-    link: Link
-    stream: Stream
-    base: str
-    ended_at: float | None = None
-    repeated: bool = False
-
-
 class Conversation:
     """One connection's state."""
 
@@ -108,7 +98,7 @@ class Conversation:
         """
         self._rules, self._viewings, self._draw = rules, viewings, draw
         self._box, self._host, self._counters, self._busy = box, host, counters, busy
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: dict[str, Session] = {}
         self._last_request = now
         self._own_cseq = 0
         self._cseq: str | None = None
@@ -157,7 +147,7 @@ class Conversation:
         for each in self._sessions.values():
             deadline = self._viewings.deadline_s(each.session_id)
             times += [] if deadline is None else [deadline]
-            if each.ended_at is not None:
+            if each.ended_at is not None and (not each.repeated or each.notice == END_OF_STREAM):
                 times.append(each.ended_at + (CLOSE_AFTER_END_S if each.repeated else REPEAT_NOTICE_S))
         return min(times, default=None)
 
@@ -259,11 +249,11 @@ class Conversation:
             now=now,
             continuous=self._rules.continuous,
         )
-        session = _Session(session_id, title, link, stream, address.base)
+        session = Session(session_id, title, link, stream, address.base)
         self._then = lambda event, now: self._setup_opened(event, session)
         return [*released, Open(session_id, title, link, stream)]
 
-    def _setup_opened(self, event: Event, session: _Session) -> list[Command]:
+    def _setup_opened(self, event: Event, session: Session) -> list[Command]:
         if not isinstance(event, Opened):
             self._viewings.end(session.session_id)
             return self._refuse(503)
@@ -272,31 +262,49 @@ class Conversation:
         timeout = f"{session.session_id};timeout={self._viewings.timeout_s:.0f}"
         return [self._answer(200, [("Session", timeout), ("Transport", write_transport(chosen))])]
 
-    def _play(self, request: Request, session: _Session, now: float) -> list[Command]:
+    def _play(self, request: Request, session: Session, now: float) -> list[Command]:
         stream = session.stream
         ahead_s = session.title.zero_s if self._profile.stream_npt else 0.0
+        scale = speed(request.headers.get("Scale"))
+        place = Place(session.title, stream, session.wound, session.npt_s(now))
         try:
-            move = plan(request.headers.get("Range"), session.title, stream, now, ahead_s=ahead_s)
+            move = plan(request.headers.get("Range"), scale, place, ahead_s=ahead_s)
+        except NoClock as error:
+            status = self._profile.clock_status
+            return self._refuse(status, why=f"Invalid Range: {error}" if status == 457 else "")
         except BadRange as error:
             return self._refuse(457, why=f"Invalid Range: {error}")
-        if move is not None:
-            stream.play(move.offset_bytes, now, stop_s=move.stop_s)
+        changes: list[Command] = []
+        if move is None:
+            start_s, end_s = session.npt_s(now), stream.stop_s if session.wound is None else session.wound.end_s
+        else:
+            if move.wound is not None or session.wound is not None:
+                changes = [Wind(session.session_id, move.wound)]
+            timeline = session.title.timeline if move.wound is None else move.wound.timeline
+            stream.play(move.offset_bytes, now, stop_s=move.stop_s, timeline=timeline)
+            session.wound, session.stood_s = move.wound, None
             session.ended_at, session.repeated = None, False
-        start_s = stream.position_s(now) if move is None else move.start_s
-        headers = [("Range", write_npt(start_s + ahead_s, stream.stop_s + ahead_s))]
-        headers += [(name, "1") for name in ("Scale", "Speed") if name in request.headers]
+            session.from_s = start_s = move.start_s
+            end_s = move.end_s
+        headers = [("Range", write_npt(start_s + ahead_s, end_s + ahead_s))]
+        if session.wound is not None:
+            headers.append(("Scale", f"{scale:.1f}"))
+        elif "Scale" in request.headers:
+            headers.append(("Scale", "1"))
+        headers += [("Speed", "1")] if "Speed" in request.headers else []
         if session.link.rtp:
             where = f"url={session.base}/{CONTROL}"
             headers.append(("RTP-Info", f"{where};seq={stream.sequence};rtptime={stream.rtp_timestamp()}"))
-        return [self._answer(200, headers, session.session_id), Start(session.session_id)]
+        return [self._answer(200, headers, session.session_id), *changes, Start(session.session_id)]
 
-    def _pause(self, session: _Session, now: float) -> list[Command]:
-        at = session.stream.position_s(now)
+    def _pause(self, session: Session, now: float) -> list[Command]:
+        at = session.npt_s(now)
         session.stream.pause()
+        session.stood_s = at
         headers = [("Range", write_npt(at))]
         return [Stop(session.session_id), self._answer(200, headers, session.session_id)]
 
-    def _teardown(self, session: _Session) -> list[Command]:
+    def _teardown(self, session: Session) -> list[Command]:
         return [*self._end(session.session_id), self._answer(200, [], session.session_id)]
 
     def _parameter(self, request: Request, session_id: str | None, now: float) -> list[Command]:
@@ -307,7 +315,7 @@ class Conversation:
         body = b""
         asked = {line.strip().lower() for line in request.body.decode("utf-8", "replace").splitlines()}
         if session is not None and request.method == "GET_PARAMETER" and "position" in asked:
-            body = f"position: {session.stream.position_s(now):.3f}\r\n".encode()
+            body = f"position: {session.npt_s(now):.3f}\r\n".encode()
         headers = [("Content-Type", "text/parameters")] if body else []
         return [self._answer(200, headers, session_id, body=body)]
 
@@ -324,8 +332,9 @@ class Conversation:
         if session is None or session.ended_at is not None:
             return []
         session.stream.pause()
-        session.ended_at = now
-        return [Stop(session_id, goodbye=True), self._announce(session, END_OF_STREAM)]
+        session.ended_at, session.stood_s = now, 0.0
+        over = session.notice == END_OF_STREAM  # a box that has wound back will play on
+        return [Stop(session_id, goodbye=over), self._announce(session, session.notice)]
 
     def _tick(self, now: float) -> list[Command]:
         done: list[Command] = []
@@ -334,13 +343,15 @@ class Conversation:
             if deadline is None or now >= deadline:
                 self._counters["sessions timed out"] += 1
                 done += self._end(session.session_id)
-            elif session.ended_at is not None and now >= session.ended_at + CLOSE_AFTER_END_S:
+            elif session.ended_at is None:
+                continue
+            elif session.notice == END_OF_STREAM and now >= session.ended_at + CLOSE_AFTER_END_S:
                 done += self._end(session.session_id)
                 if not self._sessions:
                     return [*done, *self._hangup("end of stream")]
-            elif session.ended_at is not None and not session.repeated and now >= session.ended_at + REPEAT_NOTICE_S:
+            elif not session.repeated and now >= session.ended_at + REPEAT_NOTICE_S:
                 session.repeated = True
-                done.append(self._announce(session, END_OF_STREAM))
+                done.append(self._announce(session, session.notice))
         if not self._sessions and now >= self._last_request + IDLE_S:
             done += self._hangup("idle")
         return done
@@ -361,7 +372,7 @@ class Conversation:
         self._closing = True
         return [*ends, Hangup(why)]
 
-    def _announce(self, session: _Session, notice: int) -> Send:
+    def _announce(self, session: Session, notice: int) -> Send:
         self._own_cseq += 1
         return announce(self._own_cseq, session.session_id, session.base, notice)
 

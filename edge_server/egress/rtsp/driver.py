@@ -33,12 +33,14 @@ from edge_server.egress.rtsp.words import (
     Stuck,
     Tick,
     Unreadable,
+    Wind,
 )
 from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.framing import Frame
 from edge_server.pacing.library import Shelved
 from edge_server.pacing.pacer import Pacer
 from edge_server.pacing.sink import Sink, TcpSink, UdpSink
+from edge_server.pacing.winding import Wound
 from runtime.clock import Clock
 from wire.rtsp import Reader, WireError
 
@@ -155,6 +157,8 @@ class Connection:
                 return self._conversation.handle(Found(self._look(command.item_id, command.rendition)), now)
             case Open():
                 return self._conversation.handle(self._open(command), now)
+            case Wind():
+                self._wind(command)
             case Start():
                 session_id = command.session_id
                 self._pacer.add(self._sinks[session_id], lambda: self._tell(Stuck(session_id)))
@@ -205,6 +209,13 @@ class Connection:
         for each in sink.descriptors():
             asyncio.get_running_loop().add_reader(each, self._heard, session_id)
         return Opened(ports)
+
+    def _wind(self, command: Wind) -> None:
+        sink = self._sinks[command.session_id]
+        if command.wound is None:
+            sink.unwind()
+        else:
+            sink.wind(cast("Wound", command.wound), self._chunks.hands)
 
     def _write_now(self, data: memoryview) -> int:
         if self._writer.transport.is_closing():

@@ -1,19 +1,25 @@
-"""From a Range header to a place in the file (reference/stb_protocols §4.7). Pure."""
+"""From Range and Scale to a place in the file (reference/stb_protocols §4.7). Pure."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from edge_server.egress.rtsp.words import Title
+from edge_server.egress.rtsp.words import Title, Wound
 from edge_server.pacing.stream import Stream
 from wire.rtsp import NptRange, NptTime, WireError, parse_range
 
 END_MARGIN_S = 1.0
 """``npt=end-`` plays the last second: boxes that clamp do the same."""
+SCALE_MAX = 32.0
 
 
 class BadRange(ValueError):
     """To be answered 457."""
+
+
+class NoClock(BadRange):
+    """A range in absolute time, of something that has none; some families expect 455."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,45 +27,85 @@ class Move:
     """Where to play from; seconds of the lesson."""
 
     start_s: float
+    end_s: float
+    """Where it leads to."""
     offset_bytes: int
     stop_s: float | None
+    """Where to stop, when not at the end."""
+    wound: Wound | None = None
+    """Key pictures only, at another speed; ``offset_bytes`` is one of theirs then."""
 
 
-def plan(value: str | None, title: Title, stream: Stream, now: float, *, ahead_s: float = 0.0) -> Move | None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a session stands."""
+
+    title: Title
+    stream: Stream
+    wound: Wound | None = None
+    """What it is winding, or has been since it last played at the lesson's own speed."""
+    npt_s: float = 0.0
+    """The second that is on the screen."""
+
+
+def speed(value: str | None) -> float:
+    """Read ``Scale``: what we can do nearest to it (RFC 2326 §12.34). Absence, nonsense and slow motion are 1."""
+    try:
+        scale = float(value or 1)
+    except ValueError:
+        return 1.0
+    if not math.isfinite(scale) or -0.5 < scale < 1.5:
+        return 1.0
+    return min(max(scale, -SCALE_MAX), SCALE_MAX)
+
+
+def plan(value: str | None, scale: float, place: Place, *, ahead_s: float = 0.0) -> Move | None:
     """Read the Range of a PLAY; None means: go on playing as it is.
 
-    Without a Range, and for ``now-``, playing resumes at the very byte where it stood; at the end it begins again.
-    Other starts go to the last key frame not after them. The client's seconds are ``ahead_s`` more than the lesson's;
-    from less than that it wants the beginning.
+    Without a Range, and for ``now-``, playing resumes at the very byte where it stood, after winding at the picture
+    that was on the screen; at the end it begins again. Other starts go to the last key frame not after them. The
+    client's seconds are ``ahead_s`` more than the lesson's; from less than that it wants the beginning.
 
     Raises:
         BadRange: not npt, beyond the end, or backwards.
     """
+    title, stream = place.title, place.stream
     duration_s = title.timeline.duration_s
     try:
         wanted = NptRange("now") if value is None else parse_range(value)
     except WireError as error:
         raise BadRange(str(error)) from error
     if not isinstance(wanted, NptRange):
-        raise BadRange("only npt ranges are served here")
+        raise NoClock("only npt ranges are served here")
     wanted = NptRange(_back(wanted.start, ahead_s), _back(wanted.end, ahead_s))
-    stop_s = _stop(wanted, duration_s)
+    stop_s = _stop(wanted, duration_s) if scale > 0 else None
     start = wanted.start
-    if start is None or start == "now":
-        if stream.playing and stop_s is None:
-            return None
-        offset = stream.offset_bytes
-        if offset >= title.timeline.length_bytes:
-            offset = 0
+    resumes = start is None or start == "now"
+    if resumes and stream.playing and stop_s is None and scale == (place.wound.scale if place.wound else 1.0):
+        return None
+    if resumes:
+        start_s = place.npt_s
+    else:
+        start_s = _start_s(start, duration_s)
+        if start_s >= duration_s and not (scale < 0 and start_s == duration_s):
+            raise BadRange(f"{start_s:g} s is not before the end at {duration_s:.3f} s")
+    if scale != 1.0:
+        wound = title.wind(start_s, scale)
+        return Move(wound.start_s, wound.end_s, 0, None, wound)
+    if resumes and not place.wound:
+        offset = 0 if stream.offset_bytes >= title.timeline.length_bytes else stream.offset_bytes
         start_s = title.timeline.npt_at(offset)
     else:
-        wanted_s = 0.0 if start == "beginning" else max(0.0, duration_s - END_MARGIN_S) if start == "end" else start
-        if wanted_s >= duration_s:
-            raise BadRange(f"{wanted_s:g} s is not before the end at {duration_s:.3f} s")
-        start_s, offset = title.seek(wanted_s)
+        start_s, offset = title.seek(start_s)
     if stop_s is not None and stop_s <= start_s:
         raise BadRange("the end is not after the start")
-    return Move(start_s, offset, stop_s)
+    return Move(start_s, duration_s if stop_s is None else stop_s, offset, stop_s)
+
+
+def _start_s(start: NptTime | None, duration_s: float) -> float:
+    if isinstance(start, float):
+        return start
+    return max(0.0, duration_s - END_MARGIN_S) if start == "end" else 0.0
 
 
 def _back(time: NptTime | None, ahead_s: float) -> NptTime | None:
@@ -67,7 +113,7 @@ def _back(time: NptTime | None, ahead_s: float) -> NptTime | None:
 
 
 def _stop(wanted: NptRange, duration_s: float) -> float | None:
-    """Return the second at which to stop; None for the end of the stream (also for a rewind, which we do not do)."""
+    """Return the second at which to stop; None for the end of the stream."""
     end = wanted.end
     if end is None or end in ("end", "beginning"):
         return None

@@ -18,6 +18,8 @@ class Profile:
     stream_npt: bool = False
     """The client takes npt for the presentation time inside the stream: it adds the stream's first one to the second
     that it wants."""
+    clock_status: int = 457
+    """Answer to a range in absolute time, where there is none (reference/stb_protocols §4.7)."""
 
 
 DEFAULT = Profile("default")

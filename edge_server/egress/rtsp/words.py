@@ -33,6 +33,32 @@ class Title(Protocol):
     def seek(self, npt_s: float) -> tuple[float, int]:
         """Return second and byte of the last key frame not after this second."""
 
+    def wind(self, from_s: float, scale: float) -> Wound:
+        """Return the key pictures from about this second on, at this speed; negative goes back."""
+
+
+class Wound(Protocol):
+    """Fast forward or rewind, as far as the conversation needs it."""
+
+    @property
+    def scale(self) -> float:
+        """Seconds of the lesson a second."""
+
+    @property
+    def start_s(self) -> float:
+        """Return npt of the first picture."""
+
+    @property
+    def end_s(self) -> float:
+        """Return npt of where it leads to."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """Bytes and seconds of its own."""
+
+    def npt_at(self, shown_s: float) -> float:
+        """Return npt of the picture on the screen so many seconds after the first one came there."""
+
 
 # Events beside the messages of the wire
 
@@ -146,6 +172,14 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
+class Wind:
+    """Take the session's packets from this winding; None: from the file again."""
+
+    session_id: str
+    wound: Wound | None
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """Give the session's stream to the pacer."""
 
@@ -174,4 +208,4 @@ class Hangup:
     why: str
 
 
-Command = Send | Look | Open | Start | Stop | Close | Hangup
+Command = Send | Look | Open | Wind | Start | Stop | Close | Hangup
