@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from media import DamagedIndex
 from media.index_file import read_index
-from wire.mpegts import PACKET_BYTES, PCR_HZ
+from wire.mpegts import PACKET_BYTES, PCR_HZ, PTS_HZ
 
 FORMAT: Final = "rural-media-edge/ts-index"
 VERSION: Final = 2
@@ -86,6 +86,12 @@ class TsIndex(msgspec.Struct, frozen=True, dict=True, kw_only=True):
     @cached_property
     def _keyframe_times(self) -> list[float]:
         return [each.time_s for each in self.keyframes]
+
+    @cached_property
+    def zero_90khz(self) -> int:
+        """Return the presentation time inside the stream at which the lesson begins, modulo 2^33."""
+        last = self.keyframes[-1]  # the time of the first is 0 even when its picture is shown later
+        return (last.pts_90khz - round(last.time_s * PTS_HZ)) % (1 << 33)
 
     def keyframe_at(self, npt_s: float) -> TsKeyframe:
         """Return the last point to begin at that is not after ``npt_s``; the first one for earlier times."""

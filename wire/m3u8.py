@@ -1,7 +1,7 @@
 """HLS playlists (RFC 8216), read with deviations reported; `wire.m3u8_write` writes them. No I/O.
 
-Only what on-demand lessons need is modelled; unknown tags are skipped, as §6.3.1 asks of clients. Known tags that
-would change what is played (keys, a second initialization section) are reported as deviations.
+Only what lessons and linear channels need is modelled; unknown tags are skipped, as §6.3.1 asks of clients. Known tags
+that would change what is played (keys, a second initialization section) are reported as deviations.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 PLAYLIST_MAX_CHARS = 4 * 1024 * 1024
 SEGMENTS_MAX_COUNT = 50_000
@@ -46,6 +47,8 @@ class Segment:
     byte_range: ByteRange | None = None
     title: str = ""
     discontinuity: bool = False
+    starts_at: datetime | None = None
+    """Moment of its first picture (§4.3.2.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,10 @@ class MediaPlaylist:
     map_range: ByteRange | None = None
     pictures_only: bool = False
     """Each segment is one I-frame, for fast winding (§4.3.3.6)."""
+    discontinuity_sequence: int = 0
+    """Changes of time base before the first segment (§4.3.3.3)."""
+    event: bool = False
+    """Segments are only added (§4.3.3.5)."""
     deviations: tuple[Deviation, ...] = ()
 
     @property
@@ -201,12 +208,14 @@ class _MediaReader:
         self.segments: list[Segment] = []
         self.target: int | None = None
         self.version, self.sequence = 1, 0
-        self.vod = self.ended = self.independent = self.pictures_only = False
+        self.discontinuity_sequence = 0
+        self.event = self.vod = self.ended = self.independent = self.pictures_only = False
         self.map_uri: str | None = None
         self.map_range: ByteRange | None = None
         self._keyed = False
         self._duration: float | None = None
         self._title, self._range_text, self._discontinuity = "", "", False
+        self._starts_at: datetime | None = None
         self._range_ends: dict[str, int] = {}
 
     def take(self, line: str) -> None:
@@ -226,8 +235,12 @@ class _MediaReader:
             self.version = _whole(value, tag)
         elif tag == "#EXT-X-MEDIA-SEQUENCE":
             self.sequence = _whole(value, tag)
+        elif tag == "#EXT-X-DISCONTINUITY-SEQUENCE":
+            self.discontinuity_sequence = _whole(value, tag)
+        elif tag == "#EXT-X-PROGRAM-DATE-TIME":
+            self._starts_at = self._moment(value)
         elif tag == "#EXT-X-PLAYLIST-TYPE":
-            self.vod = value == "VOD"
+            self.vod, self.event = value == "VOD", value == "EVENT"
         elif tag == "#EXT-X-ENDLIST":
             self.ended = True
         elif tag == "#EXT-X-INDEPENDENT-SEGMENTS":
@@ -262,8 +275,16 @@ class _MediaReader:
         if self.target is not None and nearest(self._duration) > self.target:
             self.found.append(Deviation("longer-than-target", uri[:80]))
         part = self._range(self._range_text, uri) if self._range_text else None
-        self.segments.append(Segment(uri, self._duration, part, self._title, self._discontinuity))
+        self.segments.append(Segment(uri, self._duration, part, self._title, self._discontinuity, self._starts_at))
         self._duration, self._title, self._range_text, self._discontinuity = None, "", "", False
+        self._starts_at = None
+
+    def _moment(self, text: str) -> datetime | None:
+        try:
+            return datetime.fromisoformat(text.strip())
+        except ValueError:
+            self.found.append(Deviation("program-date-time", text[:80]))
+            return None
 
     def _range(self, text: str, uri: str) -> ByteRange:
         length, at, offset = text.strip('"').partition("@")
@@ -290,6 +311,8 @@ class _MediaReader:
             map_uri=self.map_uri,
             map_range=self.map_range,
             pictures_only=self.pictures_only,
+            discontinuity_sequence=self.discontinuity_sequence,
+            event=self.event,
             deviations=tuple(self.found),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from wire.m3u8 import BLANK, ByteRange, MasterPlaylist, MediaPlaylist, PlaylistError, Variant, nearest
 
@@ -17,6 +18,10 @@ def write_media(playlist: MediaPlaylist) -> str:
     """
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{playlist.version}", f"#EXT-X-TARGETDURATION:{playlist.target_duration_s}"]
     lines.append(f"#EXT-X-MEDIA-SEQUENCE:{playlist.media_sequence}")
+    lines += [f"#EXT-X-DISCONTINUITY-SEQUENCE:{playlist.discontinuity_sequence}"] * bool(
+        playlist.discontinuity_sequence
+    )
+    lines += ["#EXT-X-PLAYLIST-TYPE:EVENT"] * playlist.event
     lines += ["#EXT-X-PLAYLIST-TYPE:VOD"] * playlist.vod + ["#EXT-X-INDEPENDENT-SEGMENTS"] * playlist.independent
     lines += ["#EXT-X-I-FRAMES-ONLY"] * playlist.pictures_only
     if playlist.map_uri is not None:
@@ -26,6 +31,8 @@ def write_media(playlist: MediaPlaylist) -> str:
         lines += ["#EXT-X-DISCONTINUITY"] * segment.discontinuity
         if not 0 <= nearest(segment.duration_s) <= playlist.target_duration_s:
             raise PlaylistError(f"{segment.uri[:80]}: {segment.duration_s} s, target {playlist.target_duration_s} s")
+        if segment.starts_at is not None:
+            lines.append(f"#EXT-X-PROGRAM-DATE-TIME:{_moment(segment.starts_at)}")
         lines.append(f"#EXTINF:{segment.duration_s:.6f},{_line(segment.title)}")
         if segment.byte_range is not None:
             lines.append(f"#EXT-X-BYTERANGE:{_range_text(segment.byte_range)}")
@@ -66,6 +73,13 @@ def _attributes(variant: Variant) -> list[str]:
     if variant.subtitles is not None:
         found.append(f"SUBTITLES={_quoted(variant.subtitles)}")
     return found
+
+
+def _moment(moment: datetime) -> str:
+    """Write a moment with milliseconds, in UTC."""
+    if moment.tzinfo is None:
+        raise PlaylistError(f"a moment without time zone: {moment}")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _line(text: str) -> str:

@@ -26,7 +26,7 @@ from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.catalog.following import Following
 from edge_server.config import EdgeConfig
-from edge_server.egress import EgressContext, pages
+from edge_server.egress import EgressContext, live, pages
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.egress.whep import WhepOnDemand
 from edge_server.linear.following import FollowingChannels
@@ -256,7 +256,13 @@ class Edge:
             host=config.host,
             port=config.http_port,
             media=make_media(ctx, admission),
-            routes=[*monitoring, *pages.routes(ctx), *whep.routes(), *(relay.routes(shared) if shared else ())],
+            routes=[
+                *monitoring,
+                *pages.routes(ctx),
+                *live.routes(ctx, channels.round, admission.door),
+                *whep.routes(),
+                *(relay.routes(shared) if shared else ()),
+            ],
             dialects=dialects,
             state=partial(self._portal_state, logins, boxes, rtsp, admission, channels, segment),
             clock=self.clock,

@@ -35,11 +35,13 @@ from media.ts_index import TsKeyframe, TsSegment
 from wire.m3u8 import MasterPlaylist, MediaPlaylist, Segment, Subtitles, Variant
 from wire.m3u8_write import write_master, write_media
 
-PREFIX = "/hls/"
+PREFIX, LIVE_PREFIX = "/hls/", "/live/"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 ANYWHERE = (("Access-Control-Allow-Origin", "*"),)
 WORDS = "subtitles"
 """In place of a rendition; also the group in the master playlist."""
+SEGMENT_PARTS_COUNT = 3
+"""Of a segment's address behind its lesson: rendition, version, name."""
 VTT_HEAD_MAX_BYTES = 1024
 PICTURES_VERSION = 4
 """Of a playlist of I-frames, at least (§7)."""
@@ -66,6 +68,9 @@ def find(ctx: EgressContext) -> Find:
     hls = _Hls(ctx)
 
     def look(path: str) -> Resource | None:
+        if path.startswith(LIVE_PREFIX):  # the segments of a linear channel are its lessons' own
+            _, item_id, *rest = [*path[len(LIVE_PREFIX) :].split("/"), ""]
+            return hls.look(item_id, "ts", rest[:-1]) if len(rest) == SEGMENT_PARTS_COUNT + 1 else None
         if not path.startswith(PREFIX):
             return None
         item_id, *rest = path[len(PREFIX) :].split("/")
@@ -164,8 +169,7 @@ def pictures_of(packaged: Packaged, flavour: str) -> list[Span]:
 def zero_90khz(packaged: Packaged, flavour: str) -> int:
     """Return the presentation time inside the media at which the lesson begins, modulo 2^33."""
     if flavour == "ts":
-        last = packaged.ts_index.keyframes[-1]  # the time of the first is 0 even when its picture is shown later
-        return (last.pts_90khz - round(last.time_s * _PTS_HZ)) % (1 << 33)
+        return packaged.ts_index.zero_90khz
     form = packaged.fmp4_index.muxed
     return round(form.zero * _PTS_HZ / form.timescale)
 

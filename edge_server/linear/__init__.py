@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from media.ts_join import TsEnds
+
 PROGRAMMES_MAX_COUNT = 5000
 """Of one answer: a week of lessons of two minutes."""
 
@@ -22,6 +24,14 @@ class Slot:
     title: str
     duration_s: float
     """Above 0."""
+    version: str = ""
+    """Of its stream, as in the addresses of segments."""
+    segments_count: int = 1
+    """HLS segments that it is cut into."""
+    segment_max_s: float = 1.0
+    """Of the longest of them."""
+    ends: TsEnds | None = None
+    """What joins its stream with others."""
 
 
 @dataclass(frozen=True, slots=True)

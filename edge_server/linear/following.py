@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
+from dataclasses import replace
 from math import inf
+
+import structlog
 
 from domain.courseware import CatalogueError, Courseware
 from edge_server.catalog import CatalogView
-from edge_server.linear import LinearChannel
+from edge_server.linear import LinearChannel, Slot
 from edge_server.linear.plan import ChannelPlan, make_channel
-from edge_server.packager import NotPackaged, Packaged
+from edge_server.linear.round import Round
+from edge_server.packager import NotPackaged, Packaged, version_of
 from edge_server.store import StoredFile
+from media.ts_join import NotJoinable, read_ends
 from runtime.clock import Clock
 from sync import SyncError
+from wire.mpegts import PACKET_BYTES, PTS_HZ
 
 LOOK_S = 1.0
 BUSY_LOOK_S = 0.05
@@ -24,8 +30,12 @@ AGAIN_S = 30.0
 """A lesson that was not packaged when its channel was made is looked for again after this time."""
 RENDITION = "R12"
 """What every box plays: a channel has one stream for all."""
-LENGTHS_MAX_COUNT = 20_000
-"""Lengths of renditions remembered, by hash."""
+KNOWN_MAX_COUNT = 20_000
+"""Renditions remembered by hash, about 1 kB each."""
+HEAD_BYTES = 1024 * PACKET_BYTES
+TAIL_MAX_BYTES = 64 * 1024 * 1024
+
+log = structlog.get_logger()
 
 
 class FollowingChannels:
@@ -52,10 +62,15 @@ class FollowingChannels:
         self._plans, self._view, self._load, self._clock = plans, view, load, clock
         self._thread = thread or ThreadPoolExecutor(1, thread_name_prefix="channels")
         self._channels: tuple[LinearChannel, ...] = ()
+        self._rounds: dict[str, Round] = {}
         self._made_of: CatalogView | None = None
         self._again_at = 0.0
         self._coming: tuple[CatalogView, Future[tuple[tuple[LinearChannel, ...], bool]]] | None = None
-        self._lengths: dict[str, float] = {}
+        self._known: dict[str, Slot | None] = {}
+
+    def round(self, channel_id: str) -> Round | None:
+        """Return a channel with the arithmetic of its airings; None when there is none of that id."""
+        return self._rounds.get(channel_id)
 
     def current(self) -> tuple[LinearChannel, ...]:
         """Return the channels, by number; those of the snapshot before while the new ones are worked out."""
@@ -87,11 +102,17 @@ class FollowingChannels:
                 return
             self._coming = None
             self._channels, whole = coming.result()
+            self._rounds = {each.channel_id: Round(each) for each in self._channels}
             self._made_of, self._again_at = made_of, inf if whole else now + AGAIN_S
         with suppress(SyncError, CatalogueError, OSError):  # whoever asks for the view is told
             view = self._view()
             if view is not self._made_of or now >= self._again_at:
                 self._coming = view, self._thread.submit(self._make, view)
+
+    def wait(self) -> None:
+        """Wait for what is being worked out; ``look`` takes it over. Not for the event loop."""
+        if self._coming is not None:
+            wait((self._coming[1],))
 
     async def drain(self) -> None:
         """Nothing to finish."""
@@ -100,22 +121,46 @@ class FollowingChannels:
         """Work out all channels; also tell whether every lesson was packaged."""
         lacking: list[str] = []
 
-        def duration_s(item: Courseware) -> float | None:
+        def slot_of(item: Courseware) -> Slot | None:
             rendition = item.rendition(RENDITION)
             stored = view.file(rendition.path) if rendition is not None else None
             if stored is None:
                 return None
-            known = self._lengths.get(stored.sha256)
-            if known is None:
+            if stored.sha256 not in self._known:
                 try:
-                    known = self._load(stored).ts_index.duration_s
-                except NotPackaged:
+                    found = self._look_into(stored)
+                except (NotPackaged, OSError):
                     lacking.append(item.item_id)
                     return None
-                if len(self._lengths) >= LENGTHS_MAX_COUNT:
-                    self._lengths.clear()
-                self._lengths[stored.sha256] = known
-            return known
+                if len(self._known) >= KNOWN_MAX_COUNT:
+                    self._known.clear()
+                self._known[stored.sha256] = found
+            known = self._known[stored.sha256]
+            return None if known is None else replace(known, item_id=item.item_id, title=item.title)
 
-        made = [make_channel(plan, view, duration_s) for plan in self._plans]
+        made = [make_channel(plan, view, slot_of) for plan in self._plans]
         return tuple(each for each in made if each is not None), not lacking
+
+    def _look_into(self, stored: StoredFile) -> Slot | None:
+        """Read what a slot has to know of a rendition; None when it cannot be joined with others.
+
+        Raises:
+            NotPackaged: its derived files are not there.
+            OSError: they cannot be read.
+        """
+        packaged = self._load(stored)
+        index = packaged.ts_index
+        with packaged.ts.open("rb", buffering=0) as file:
+            head = file.read(HEAD_BYTES)
+            file.seek(index.keyframes[-1].offset_bytes)
+            tail = file.read(TAIL_MAX_BYTES + 1)
+        try:
+            if len(tail) > TAIL_MAX_BYTES:
+                raise NotJoinable("its last picture to begin at is too far from the end")
+            ends = read_ends(index, head[: len(head) // PACKET_BYTES * PACKET_BYTES], tail)
+        except NotJoinable as error:
+            log.warning("lesson left out of linear channels", object=stored.sha256[:12], why=str(error))
+            return None
+        longest_s = max(each.duration_s for each in index.segments)
+        lasts_s, version = ends.lasts_ticks / PTS_HZ, version_of(stored.sha256)
+        return Slot("", "", lasts_s, version, len(index.segments), longest_s, ends)

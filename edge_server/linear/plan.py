@@ -120,22 +120,21 @@ def lessons_of(plan: ChannelPlan, view: CatalogView) -> Iterator[Courseware]:
 
 
 def make_channel(
-    plan: ChannelPlan, view: CatalogView, duration_s: Callable[[Courseware], float | None]
+    plan: ChannelPlan, view: CatalogView, slot_of: Callable[[Courseware], Slot | None]
 ) -> LinearChannel | None:
     """Make a channel of the lessons that can be played now.
 
     Args:
         plan: the channel.
         view: what is offered.
-        duration_s: seconds of a lesson as it is packaged; None when it cannot be played.
+        slot_of: makes a slot of a lesson as it is packaged; None when it cannot be played.
 
     Returns:
         None when nothing is left to play, or a lesson has the channel's id.
     """
     if view.item(plan.channel_id) is not None:
         return None
-    found = ((item, duration_s(item)) for item in lessons_of(plan, view))
-    slots = tuple(Slot(item.item_id, item.title, long_s) for item, long_s in found if long_s)
+    slots = tuple(slot for item in lessons_of(plan, view) if (slot := slot_of(item)) is not None)
     if not slots:
         return None
     return LinearChannel(plan.channel_id, plan.number, plan.name, EPOCH, slots, plan.multicast, plan.rtp)

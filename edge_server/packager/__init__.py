@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_server.packager.offered import Offered, ladder, offered, offered_version
+from edge_server.packager.offered import Offered, ladder, offered, offered_version, version_of
 from edge_server.packager.package import PACKAGER_VERSION, NotPackaged, Packaged, PackagingFailed, load, package
 from edge_server.packager.shelf import Shelf
 
@@ -18,4 +18,5 @@ __all__ = [
     "offered",
     "offered_version",
     "package",
+    "version_of",
 ]

@@ -28,7 +28,12 @@ class Offered:
 
         8 hexadecimal digits of the rendition's hash, and the packager's version.
         """
-        return f"{self.sha256[:8]}-{PACKAGER_VERSION}"
+        return version_of(self.sha256)
+
+
+def version_of(sha256: str) -> str:
+    """Return the version of a rendition with this hash."""
+    return f"{sha256[:8]}-{PACKAGER_VERSION}"
 
 
 def offered(view: CatalogView, shelf: Shelf, item_id: str, name: str) -> Offered | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 PREFIX = "/t/"
-TICKETED = ("/hls/", "/dash/", "/media/", "/whep/")
+TICKETED = ("/hls/", "/dash/", "/media/", "/whep/", "/live/")
 """Paths that tickets are for; everything else is open and never has one."""
 LIFE_S = 12 * 3600.0
 """Longer than a study day; who pauses over night asks the page again."""
@@ -98,7 +98,7 @@ class Tickets:
         if not path.startswith(TICKETED):
             return ""
         item_id = path.split("/", 3)[2]
-        return item_id.partition(".")[0] if path.startswith("/media/") else item_id
+        return item_id.partition(".")[0] if path.startswith(("/media/", "/live/")) else item_id
 
     def viewing(self, ticket: str, item_id: str, now_s: float) -> int | None:
         """Return the viewing that a ticket for an item was given to; None when it is none, or has run out."""

@@ -2,68 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from domain.courseware import (
-    CATALOGUE_PATH,
-    Catalogue,
-    Column,
-    Courseware,
-    ItemClass,
-    MediaFamily,
-    Rendition,
-    encode_catalogue,
-)
-from edge_server.catalog import CatalogView
+from domain.courseware import Courseware, MediaFamily
+from edge_server.linear import Slot
 from edge_server.linear.plan import ChannelPlan, make_channel, parse_channels
-from edge_server.store import StoredFile
-from tests.views import snapshot_of
-
-NOW = datetime(2026, 11, 24, 8, tzinfo=UTC)
+from tests.linear_lab import NOW, courseware, view_of
 
 
 def lesson(
     item_id: str, column_id: str = "12", *, family: MediaFamily = MediaFamily.VIDEO, ends: str = ""
 ) -> Courseware:
-    rendition = Rendition(
-        name="R12",
-        path=f"courseware/{item_id}/R12.mp4",
-        sha256=item_id.zfill(64),
-        length_bytes=1,
-        duration_s=60.0,
-        width=720,
-        height=576,
-        display_width=720,
-        frame_rate=25.0,
-        frames=1500,
-        video_codec="avc1.4D401E",
-        audio_codec=None,
-        peak_bps=1,
-        average_bps=1,
-    )
-    return Courseware(
-        item_id=item_id,
-        title=f"第{item_id}课",
-        item_class=ItemClass.EDUCATION,
-        column_id=column_id,
-        family=family,
-        issued_at="2026-01-01T00:00:00Z",
-        renditions=(rendition,),
-        expires_at=ends,
-    )
-
-
-def view_of(folder: Path, *items: Courseware) -> CatalogView:
-    listing = Catalogue(columns=(Column(column_id="12", title="农技", order=1),), courseware=items)
-    raw = encode_catalogue(listing)
-    (folder / "catalogue").write_bytes(raw)
-    stored = StoredFile(CATALOGUE_PATH, hashlib.sha256(raw).hexdigest(), len(raw), str(folder / "catalogue"))
-    return CatalogView(snapshot_of(1, "library", NOW, {CATALOGUE_PATH: stored}, listing=listing), NOW, NOW)
+    return courseware(item_id, column_id=column_id, family=family, expires_at=ends)
 
 
 def test_the_setting_is_read() -> None:
@@ -107,11 +61,16 @@ def test_a_round_is_what_can_be_played_now(tmp_path: Path) -> None:
     )
     lengths = {"1": 60.0, "2": 30.0, "3": 10.0, "5": None}
     view = view_of(tmp_path, *items)
-    channel = make_channel(plan, view, lambda item: lengths[item.item_id])
+
+    def slot_of(item: Courseware) -> Slot | None:
+        long_s = lengths[item.item_id]
+        return None if long_s is None else Slot(item.item_id, item.title, long_s)
+
+    channel = make_channel(plan, view, slot_of)
     assert channel is not None
     assert [(slot.item_id, slot.duration_s) for slot in channel.slots] == [("3", 10.0), ("1", 60.0), ("2", 30.0)]
     later = replace(view, now=NOW + timedelta(hours=2))
-    channel = make_channel(plan, later, lambda item: lengths[item.item_id])
+    channel = make_channel(plan, later, slot_of)
     assert channel is not None
     assert [slot.item_id for slot in channel.slots] == ["3", "1"]
 
@@ -119,7 +78,9 @@ def test_a_round_is_what_can_be_played_now(tmp_path: Path) -> None:
 def test_a_channel_without_lessons_or_with_the_id_of_one_is_not_offered(tmp_path: Path) -> None:
     view = view_of(tmp_path, lesson("1"), lesson("900001"))
     (plan,) = parse_channels("教育频道=404")
-    assert make_channel(plan, view, lambda _: 60.0) is None
+    assert make_channel(plan, view, lambda item: Slot(item.item_id, item.title, 60.0)) is None
     (plan,) = parse_channels("教育频道=1")
-    assert make_channel(plan, view, lambda _: 60.0) is None
-    assert make_channel(replace(plan, channel_id="9"), view, lambda _: 60.0) is not None
+    assert make_channel(plan, view, lambda item: Slot(item.item_id, item.title, 60.0)) is None
+    assert (
+        make_channel(replace(plan, channel_id="9"), view, lambda item: Slot(item.item_id, item.title, 60.0)) is not None
+    )
