@@ -87,6 +87,15 @@ class EdgeConfig:
         "normal", "Priority of the thread that sends media: normal, nice (-10) or fifo (real time), where permitted."
     )
     rtsp_banner: str = setting("EdgeServer", "Text of the RTSP Server header; boxes choose their dialect by it.")
+    rtsp_vendor_banners: bool = setting(
+        False, "Boxes of Huawei's and ZTE's kind get a Server header that they know; then they ask for more."
+    )
+    rtsp_neighbour: str = setting(
+        "", "Edge that takes RTSP viewers when all places here are taken, e.g. `rtsp://10.0.0.3:8554`; empty: none."
+    )
+    rtsp_max_sessions_per_address: int = setting(
+        0, "RTSP sessions of one address at the same time; more are refused with 453; 0: no such limit."
+    )
     grace_s: float = setting(5.0, "Seconds that running downloads get to finish when the server stops.")
 
 

@@ -224,7 +224,13 @@ class Edge:
         channels = make_channels(config, ctx, self.store)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         pacing = make_pacing(config, self.clock)
-        rules = Rules(config.rtsp_banner, continuous=config.rtsp_continuous)
+        rules = Rules(
+            config.rtsp_banner,
+            continuous=config.rtsp_continuous,
+            vendor_banners=config.rtsp_vendor_banners,
+            neighbour=config.rtsp_neighbour,
+            address_max_count=config.rtsp_max_sessions_per_address,
+        )
         rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=rules, pacing=pacing)
         memory = shared_memory(config.workers)
         table, *rows = memory.pieces

@@ -11,7 +11,7 @@ import re
 import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -23,7 +23,7 @@ from domain.courseware import CATALOGUE_PATH, Catalogue, Courseware, ItemClass, 
 from edge_server.catalog import CatalogView
 from edge_server.egress import EgressContext
 from edge_server.egress.multicast import Group, MulticastService
-from edge_server.egress.rtsp import RtspService
+from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.pacing.service import Pacing
 from edge_server.packager import Shelf, package
 from edge_server.sessions.viewing import Viewings
@@ -94,9 +94,18 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Edge:
 
 
 @asynccontextmanager
-async def serving(lesson: Edge, *, places: int = 8, connections: int | None = None) -> AsyncIterator[RtspService]:
-    viewings = Viewings(max_count=places)
-    service = RtspService("127.0.0.1", 0, lesson.context(), viewings=viewings, connections_max_count=connections)
+async def serving(
+    lesson: Edge,
+    *,
+    places: int = 8,
+    connections: int | None = None,
+    timeout_s: float = 180.0,
+    rules: Rules | None = None,
+) -> AsyncIterator[RtspService]:
+    viewings = Viewings(max_count=places, timeout_s=timeout_s)
+    service = RtspService(
+        "127.0.0.1", 0, lesson.context(), viewings=viewings, connections_max_count=connections, rules=rules
+    )
     async with running(service, grace=5.0):
         yield service
     assert service.counters["connections failed"] == 0
@@ -234,6 +243,61 @@ async def test_a_box_that_vanishes_gives_back_place_and_lease(lesson: Edge) -> N
             await until(lambda: leases(lesson.ts) == 1, "playing holds the file open")
         await until(lambda: len(service.viewings) == 0, "the place is given back")
         await until(lambda: leases(lesson.ts) == 0, "so is the lease")
+
+
+def sockets() -> int:
+    """How many sockets this process has."""
+    return sum(
+        1 for each in Path("/proc/self/fd").iterdir() if each.is_symlink() and _target(each).startswith("socket")
+    )
+
+
+async def test_200_half_open_and_50_vanished_clients_leave_nothing_behind(lesson: Edge) -> None:
+    """They stay connected and say nothing more: only the time-outs of the server, short here, can end them."""
+    rules = Rules("EdgeServer", idle_s=1.0)
+    async with AsyncExitStack() as stack:
+        service = await stack.enter_async_context(
+            serving(lesson, places=60, connections=300, timeout_s=2.0, rules=rules)
+        )
+        for number in range(200):
+            half = await stack.enter_async_context(box(service))
+            half.writer.write((b"", b"\r\n", b"DESCR", b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\nx-")[number % 4])
+        with udp_pair() as (data, _):
+            port = data.getsockname()[1]
+            transports = (f"MP2T/RTP/UDP;unicast;client_port={port}-{port + 1}", "MP2T/TCP;unicast;interleaved=0-1")
+            before = sockets()
+            for number in range(50):
+                one = await stack.enter_async_context(box(service))
+                assert " 200 " in await one.setup(transports[number % 2])
+                assert " 200 " in await one.ask("PLAY", "Range: npt=0-", *(("Scale: 2",) if number % 3 else ()))
+            assert len(service.viewings) == 50 and leases(lesson.ts) == 1 and sockets() >= before + 50
+            await until(lambda: not service._connections, "every connection is given back")
+            assert len(service.viewings) == 0 and service.counters["sessions timed out"] == 50
+            await until(lambda: leases(lesson.ts) == 0, "the lease is given back")
+            assert sockets() <= before + 50, "our own ends of the 250 connections are left, and no port of the server"
+        async with box(service) as after:
+            assert " 200 " in await after.setup()
+
+
+async def test_who_asks_without_a_pause_is_served_in_turn_with_the_others(lesson: Edge) -> None:
+    async with serving(lesson) as service, box(service) as greedy, box(service) as modest:
+        assert " 200 " in await modest.ask("OPTIONS")
+        told: list[str] = []
+        begun = asyncio.Event()
+
+        async def all_of(one: Box, name: str, count: int) -> None:
+            for _ in range(count):
+                await one.message()
+                told.append(name)
+                begun.set()
+
+        greedy.writer.write(b"OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n" * 3000)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(all_of(greedy, "greedy", 3000))
+            await begun.wait()
+            modest.writer.write(b"OPTIONS * RTSP/1.0\r\nCSeq: 2\r\n\r\n")
+            group.create_task(all_of(modest, "modest", 1))
+        assert told.index("modest") < 1000, "3000 were asked for before"
 
 
 async def test_nonsense_is_answered_400_and_the_others_play_on(lesson: Edge) -> None:

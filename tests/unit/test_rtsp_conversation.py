@@ -14,14 +14,13 @@ import pytest
 from edge_server.egress.rtsp.address import Address, parse_address
 from edge_server.egress.rtsp.conversation import (
     CLOSE_AFTER_END_S,
-    IDLE_S,
     REPEAT_NOTICE_S,
     SESSIONS_MAX_COUNT,
     Conversation,
-    Rules,
 )
 from edge_server.egress.rtsp.negotiate import choose
 from edge_server.egress.rtsp.playing import speed
+from edge_server.egress.rtsp.rules import IDLE_S, Rules
 from edge_server.egress.rtsp.words import (
     Close,
     Command,
@@ -161,6 +160,56 @@ def messages(commands: list[Command]) -> list[object]:
 
 def kinds(commands: list[Command]) -> list[type]:
     return [type(each) for each in commands]
+
+
+# Families, neighbours, limits
+
+
+@pytest.mark.parametrize(
+    ("agent", "banner"),
+    [("HUAWEI", "HMS_V1R2"), ("HW_STB; CTC/2.0", "HMS_V1R2"), ("CTC/2.0", "EdgeServer"),
+     ("ZTE Ltd.co RTSP protocal verion 1.0 guid-7", "ZMSS_ChinaTelcom2.2"), ("", "EdgeServer")],
+)  # fmt: skip
+def test_a_box_is_met_by_its_own_kinds_name_only_where_the_station_says_so(agent: str, banner: str) -> None:
+    talk = Dialogue(rules=Rules("EdgeServer", vendor_banners=True))
+    assert talk.ask("OPTIONS", f"User-Agent: {agent}").headers.get("Server") == banner
+    assert talk.ask("OPTIONS").headers.get("Server") == banner, "it said so before"
+    assert Dialogue().ask("OPTIONS", f"User-Agent: {agent}").headers.get("Server") == "EdgeServer"
+
+
+def test_absolute_time_is_refused_in_the_way_that_the_family_knows() -> None:
+    for agent, status in (("ZTE Ltd.co", 455), ("HUAWEI", 457), ("CTC/2.0", 457)):
+        talk = Dialogue()
+        session = talk.setup()
+        clock = ("Range: clock=20260101T000000.00Z-", f"User-Agent: {agent}")
+        assert talk.ask("PLAY", f"Session: {session}", *clock).status == status
+
+
+def test_whom_we_have_no_place_for_the_neighbour_gets_and_never_sends_back() -> None:
+    rules, viewings = Rules("EdgeServer", neighbour="rtsp://192.0.2.2:8554/"), Viewings(max_count=1)
+    first, second = Dialogue(viewings, rules), Dialogue(viewings, rules)
+    session = first.setup()
+    assert first.ask("DESCRIBE").status == 200, "who has a place may ask"
+    moved = "rtsp://192.0.2.2:8554/vod/7.mpg?rendition=R40&sent_on=1"
+    for method, line, url in (
+        ("DESCRIBE", "Accept: application/sdp", URL + "?rendition=R40"),
+        ("SETUP", TCP, URL + "?rendition=R40/trackID=1"),
+    ):
+        answer = second.ask(method, line, url=url)
+        assert (answer.status, answer.headers.get("Location")) == (302, moved)
+    assert second.ask("DESCRIBE", url=moved).status == 200
+    assert second.ask("SETUP", TCP, url=moved + "/trackID=1").status == 453
+    first.ask("TEARDOWN", f"Session: {session}")
+    assert second.ask("SETUP", TCP, url=moved + "/trackID=1").status == 200
+
+
+def test_one_address_has_no_more_sessions_than_one_may_on_all_its_connections() -> None:
+    rules, viewings = Rules("EdgeServer", address_max_count=2), Viewings()
+    talks = [Dialogue(viewings, rules) for _ in range(3)]
+    sessions = [talk.setup() for talk in talks[:2]]
+    assert talks[2].ask("SETUP", TCP, url=URL + "/trackID=1").status == 453
+    talks[0].ask("TEARDOWN", f"Session: {sessions[0]}")
+    assert talks[2].ask("SETUP", TCP, url=URL + "/trackID=1").status == 200
 
 
 # DESCRIBE and addresses

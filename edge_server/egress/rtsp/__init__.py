@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_server.egress.rtsp.conversation import Rules
+from edge_server.egress.rtsp.rules import Rules
 from edge_server.egress.rtsp.service import RtspService
 
 __all__ = ["RtspService", "Rules"]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from edge_server.egress.rtsp.address import CONTROL, Address, parse_address
 from edge_server.egress.rtsp.negotiate import Link, answer, choose
 from edge_server.egress.rtsp.playing import BadRange, NoClock, Place, plan, speed
 from edge_server.egress.rtsp.profiles import DEFAULT, profile_for
 from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
+from edge_server.egress.rtsp.rules import Rules, elsewhere
 from edge_server.egress.rtsp.session import Session
 from edge_server.egress.rtsp.words import (
     Close,
@@ -44,8 +44,6 @@ from wire.rtsp import Interleaved, Request, Response, WireError, parse_transport
 
 SESSIONS_MAX_COUNT = 4
 """Sessions of one connection."""
-IDLE_S = 60.0
-"""A connection without a session is closed after this silence."""
 REPEAT_NOTICE_S = 2.0
 CLOSE_AFTER_END_S = 10.0
 
@@ -54,19 +52,6 @@ TOLERATED = frozenset(
 )
 """Deviations of requests that are served all the same; others are answered 400 (or 505)."""
 _KNOWN_BUT_REFUSED = frozenset(("ANNOUNCE", "RECORD", "REDIRECT"))
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What one service is told about its conversations."""
-
-    banner: str
-    """``Server:`` of every answer. Boxes choose their dialect by it (reference/stb_protocols §4.1)."""
-    sdp_profile: str = "RTP/AVP"
-    """Profile of the ``m=`` line. Boxes look at the Transport answer instead; others understand only RTP/AVP."""
-    continuous: bool = True
-    """RTP numbers go on over a jump (RFC 2326 appendix B). Clients that read RTP-Info can do without; then viewers that
-    have jumped get the shared packets of the file, too."""
 
 
 class Conversation:
@@ -128,9 +113,7 @@ class Conversation:
             case Stuck():
                 return [*self._end(event.session_id), *self._hangup("reader does not read")]
             case Unreadable():
-                refused = reply(
-                    None, self._rules.banner, 400, [("Connection", "close")], why=f"Bad Request: {event.why}"
-                )
+                refused = reply(None, self._banner, 400, [("Connection", "close")], why=f"Bad Request: {event.why}")
                 return [refused, *self._hangup("unreadable")]
             case Tick():
                 return self._tick(now)
@@ -143,13 +126,17 @@ class Conversation:
         """Tell when a Tick is wanted next; None for never."""
         if self._closing:
             return None
-        times: list[float] = [] if self._sessions else [self._last_request + IDLE_S]
+        times: list[float] = [] if self._sessions else [self._last_request + self._rules.idle_s]
         for each in self._sessions.values():
             deadline = self._viewings.deadline_s(each.session_id)
             times += [] if deadline is None else [deadline]
             if each.ended_at is not None and (not each.repeated or each.notice == END_OF_STREAM):
                 times.append(each.ended_at + (CLOSE_AFTER_END_S if each.repeated else REPEAT_NOTICE_S))
         return min(times, default=None)
+
+    @property
+    def _banner(self) -> str:
+        return (self._rules.vendor_banners and self._profile.banner) or self._rules.banner
 
     # Requests
 
@@ -194,6 +181,11 @@ class Conversation:
         if address is None:
             return self._refuse(404)
 
+        if not self._sessions and self._crowded():
+            location = elsewhere(self._rules.neighbour, address.base)
+            if location is not None:
+                return self._refuse(302, [("Location", location)])
+
         def told(event: Event, now: float) -> list[Command]:
             if not isinstance(event, Found) or event.title is None:
                 return self._refuse(404)
@@ -221,8 +213,10 @@ class Conversation:
         link = choose(offers, taken)
         if link is None:
             return self._refuse(461)
-        if old is None and (len(self._sessions) >= SESSIONS_MAX_COUNT or self._busy()):
+        if old is None and (len(self._sessions) >= SESSIONS_MAX_COUNT or self._too_many()):
             return self._refuse(453)
+        if old is None and self._busy():
+            return self._turn_away(address)
         self._then = lambda event, now: self._setup_found(event, address, link, session_id, now)
         return [Look(address.item_id, address.rendition)]
 
@@ -239,7 +233,7 @@ class Conversation:
                 session_id, box=self._box, item_id=title.item_id, transport=link.profile.upper(), now_s=now
             )
         except Full:
-            return [*released, *self._refuse(453)]
+            return [*released, *self._turn_away(address)]
         stream = Stream(
             title.timeline,
             rtp=link.rtp,
@@ -252,6 +246,18 @@ class Conversation:
         session = Session(session_id, title, link, stream, address.base)
         self._then = lambda event, now: self._setup_opened(event, session)
         return [*released, Open(session_id, title, link, stream)]
+
+    def _crowded(self) -> bool:
+        return self._busy() or len(self._viewings) >= self._viewings.max_count
+
+    def _too_many(self) -> bool:
+        """Tell whether this address has as many sessions as one may, on whatever connections."""
+        most = self._rules.address_max_count
+        return 0 < most <= sum(each.box == self._box for each in self._viewings)
+
+    def _turn_away(self, address: Address) -> list[Command]:
+        location = elsewhere(self._rules.neighbour, address.base)
+        return self._refuse(453) if location is None else self._refuse(302, [("Location", location)])
 
     def _setup_opened(self, event: Event, session: Session) -> list[Command]:
         if not isinstance(event, Opened):
@@ -352,7 +358,7 @@ class Conversation:
             elif not session.repeated and now >= session.ended_at + REPEAT_NOTICE_S:
                 session.repeated = True
                 done.append(self._announce(session, session.notice))
-        if not self._sessions and now >= self._last_request + IDLE_S:
+        if not self._sessions and now >= self._last_request + self._rules.idle_s:
             done += self._hangup("idle")
         return done
 
@@ -380,11 +386,11 @@ class Conversation:
         self, status: int, headers: list[tuple[str, str]], session_id: str | None = None, *, body: bytes = b""
     ) -> Send:
         extra = [] if session_id is None else [("Session", session_id)]
-        return reply(self._cseq, self._rules.banner, status, [*extra, *headers], body)
+        return reply(self._cseq, self._banner, status, [*extra, *headers], body)
 
     def _refuse(self, status: int, headers: list[tuple[str, str]] | None = None, *, why: str = "") -> list[Command]:
         self._counters[f"refused {status}"] += 1
-        return [reply(self._cseq, self._rules.banner, status, headers or [], why=why)]
+        return [reply(self._cseq, self._banner, status, headers or [], why=why)]
 
 
 def _session_id(request: Request) -> str | None:

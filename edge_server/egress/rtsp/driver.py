@@ -44,7 +44,8 @@ from edge_server.pacing.winding import Wound
 from runtime.clock import Clock
 from wire.rtsp import Reader, WireError
 
-READ_MAX_BYTES = 64 * 1024
+READ_MAX_BYTES = 4096
+"""Read at a time, some 40 requests: after each piece the others have their turn."""
 UNREAD_MAX_BYTES = 1024 * 1024
 """Answers waiting for a peer that does not read; above it the connection is given up."""
 LOOK_S = 5.0
@@ -94,6 +95,7 @@ class Connection:
                     self._tell(Lost())
                 if data is None or self._clock.monotonic() - self._looked_at >= LOOK_S:
                     self._look_around()  # also while a talkative peer leaves no pause
+                await self._clock.sleep_until(0.0)  # what waits in the reader's buffer would be read without a pause
             await self._flush()
         finally:
             for session_id in tuple(self._sinks):

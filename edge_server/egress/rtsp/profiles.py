@@ -18,12 +18,19 @@ class Profile:
     stream_npt: bool = False
     """The client takes npt for the presentation time inside the stream: it adds the stream's first one to the second
     that it wants."""
+    banner: str = ""
+    """``Server:`` by which the family knows its own kind; it then uses what only its own kind understands
+    (reference/stb_protocols §4.1)."""
     clock_status: int = 457
     """Answer to a range in absolute time, where there is none (reference/stb_protocols §4.7)."""
 
 
 DEFAULT = Profile("default")
-PROFILES = (Profile("lavf", ("lavf",), stream_npt=True),)
+PROFILES = (
+    Profile("lavf", ("lavf",), stream_npt=True),
+    Profile("huawei", ("huawei", "hw_stb"), banner="HMS_V1R2"),
+    Profile("zte", ("zte ltd",), banner="ZMSS_ChinaTelcom2.2", clock_status=455),
+)
 """In the order in which they are asked. ``lavf``: ffmpeg and what is built on its libavformat (mpv, Kodi)."""
 
 

@@ -17,6 +17,7 @@ CLOSING = 2103
 
 _REASONS = {
     200: "OK",
+    302: "Moved Temporarily",
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",

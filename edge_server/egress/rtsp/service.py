@@ -11,8 +11,9 @@ from collections.abc import Callable
 import structlog
 
 from edge_server.egress import EgressContext
-from edge_server.egress.rtsp.conversation import Conversation, Rules
+from edge_server.egress.rtsp.conversation import Conversation
 from edge_server.egress.rtsp.driver import Connection, drained
+from edge_server.egress.rtsp.rules import Rules
 from edge_server.pacing.library import Library
 from edge_server.pacing.service import Pacing
 from edge_server.sessions.viewing import Viewings
