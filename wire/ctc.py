@@ -39,7 +39,14 @@ from wire.ctc_config import (
     write_set_config,
     write_token_lines,
 )
-from wire.ctc_heartbeat import DEFAULT_INTERVAL_S, HEARTBEAT_PATHS, Heartbeat, parse_heartbeat, write_heartbeat
+from wire.ctc_heartbeat import (
+    DEFAULT_INTERVAL_S,
+    HEARTBEAT_PATHS,
+    Heartbeat,
+    is_heartbeat_path,
+    parse_heartbeat,
+    write_heartbeat,
+)
 from wire.ctc_text import CtcError, Deviation, Face, decode_page, require_safe, screen_text, temp_key
 
 __all__ = [
@@ -63,6 +70,7 @@ __all__ = [
     "decode_page",
     "decrypt",
     "encrypt",
+    "is_heartbeat_path",
     "is_session_lost",
     "key_bytes",
     "key_string",

@@ -12,6 +12,12 @@ DEFAULT_INTERVAL_S = 900
 """What a box waits when the reply names no interval."""
 HEARTBEAT_PATHS = ("/EPG/jsp/GetHeartBit", "/EPG/jsp/gethearbit.jsp")
 """Both spellings are real."""
+_HEARTBEAT_PATH = re.compile(r"/EPG/(?:jsp/)?get_?heart?b(?:ea|i)t(?:\.jsp)?", re.IGNORECASE)
+
+
+def is_heartbeat_path(path: str) -> bool:
+    """Tell whether a box that asks for this path, in whatever spelling, means H7."""
+    return _HEARTBEAT_PATH.fullmatch(path) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal._ctc.channels import channel_list
 from edge_server.portal._ctc.pages import REFUSED, Paper, echo, parameter, retry_after
-from edge_server.portal.huawei import lessons
+from edge_server.portal.huawei import guide, lessons
 from edge_server.portal.huawei.answers import drop_session, login_url, session_lost, set_session
 from edge_server.sessions.logins import Attempt, Login, LoginRefused
 from wire import ctc
@@ -38,7 +38,7 @@ class HuaweiDialect:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """See Dialect."""
-        return ("/EDS/", "/EPG/")
+        return ("/EDS/", "/EPG/", "/VSP/", "/esaas/")
 
     def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
         """See Dialect."""
@@ -56,8 +56,12 @@ class HuaweiDialect:
             return self._redirect(request, paper)
         if request.path == "/EPG/jsp/AuthenticationURL":
             return self._login_page(request, state, paper)
-        if request.path in ctc.HEARTBEAT_PATHS:
+        if ctc.is_heartbeat_path(request.path):
             return self._heartbeat(request, state, paper)
+        if request.path == "/EPG/jsp/liveplay_30/en/getTvodData.jsp":
+            return self._look_back(request, state, paper)
+        if (guided := _without_session(request, state)) is not None:
+            return Paper().json(guided)
         if _DATA_PAGE.fullmatch(request.path):
             return self._data(request, state, paper)
         return paper.plain("没有这个页面 / no such page\n", status=404)
@@ -74,14 +78,14 @@ class HuaweiDialect:
 
     def _redirect(self, request: PortalRequest, paper: Paper) -> PortalReply:
         """H1: from the dispatcher (EDS) to the portal itself."""
-        action = "Logout" if parameter(request, "Action") == "Logout" else "Login"
+        action = "Logout" if parameter(request, "Action").lower() == "logout" else "Login"
         url = login_url(request.host, parameter(request, "UserID"), action)
         return PortalReply(302, b"", paper.plain("").media_type, (("Location", url), ("Cache-Control", "no-store")))
 
     def _login_page(self, request: PortalRequest, state: PortalState, paper: Paper) -> PortalReply:
         """H2: a form that submits itself to H3. H8: log out."""
         user_id = parameter(request, "UserID")
-        if parameter(request, "Action") == "Logout":
+        if parameter(request, "Action").lower() == "logout":
             session_id = request.cookies.get("JSESSIONID", "")
             if not state.logins.log_out(session_id):
                 state.logins.log_out_user(user_id, request.remote)
@@ -181,6 +185,13 @@ class HuaweiDialect:
         beat = ctc.Heartbeat(login is not None, HEARTBEAT_INTERVAL_S, str(state.view.seq))
         return paper.plain(ctc.write_heartbeat(beat))
 
+    def _look_back(self, request: PortalRequest, state: PortalState, paper: Paper) -> PortalReply:
+        """H6 of the template liveplay_30."""
+        if self._login(request, state) is None:
+            return session_lost(paper, ctc.Face.CTC, request.host)
+        script = guide.look_back(state, parameter(request, "channelId"))
+        return paper.page("回看 / look back", script=script)
+
     def _data(self, request: PortalRequest, state: PortalState, paper: Paper) -> PortalReply:
         """H6: the JSON of the picture template."""
         login = self._login(request, state)
@@ -195,7 +206,26 @@ class HuaweiDialect:
         if action == "vodInfoById":
             found = lessons.lesson(view, parameter(request, "vodId"), request.host, state.rtsp_authority)
             return paper.json({"result": found} if found else _nothing("课件 / lesson"))
+        if action == "vodIdByCode":  # a lesson has one id, whoever asks
+            item = view.item(parameter(request, "foreignSN"))
+            return paper.json({"result": {"id": item.item_id}} if item else _nothing("课件 / lesson"))
+        if action == "channelProgramList":
+            programmes = guide.channel_programmes(state, parameter(request, "channelId"), parameter(request, "date"))
+            return paper.json({"result": programmes})
         return paper.json({"result": {}, "message": "不支持的 Action / unknown Action"}, status=400)
+
+
+def _without_session(request: PortalRequest, state: PortalState) -> dict[str, object] | None:
+    """Answer the guides that a box asks without its cookie, whose path is ``/EPG``; None when it is none of them."""
+    if request.method != "POST":
+        return None
+    if request.path == "/VSP/V3/QueryPlaybillList":
+        return guide.playbills(state, request.body)
+    if request.path == "/esaas/v2/live/channel":
+        return guide.esaas_channels(state, request.host)
+    if request.path == "/esaas/v1/live/program":
+        return guide.esaas_programmes(state, request.body)
+    return None
 
 
 def _nothing(what: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from edge_server.linear import by_id
 from edge_server.portal import PortalState
 from edge_server.portal._ctc.channels import channel_list, lessons
-from edge_server.portal._ctc.days import local_day
+from edge_server.portal._ctc.days import local_day, starting_on
 from wire import ctc, zte
 
 PAGE_MAX_COUNT = 1000
@@ -69,7 +69,7 @@ def programme_list(state: PortalState, channel_id: str, day: str, page: int, pag
             "prevuename": zte.screen_text(each.title),
             "description": "",
         }
-        for each in channel.programmes(*local_day(day, state.now, state.utc_offset))
+        for each in starting_on(channel, local_day(day, state.now, state.utc_offset))
     ]
     size = min(max(page_size, 1), PAGE_MAX_COUNT)
     first = (max(page, 1) - 1) * size
