@@ -73,7 +73,9 @@ def ask(
 ) -> PortalReply:
     request = PortalRequest(method, path, query or {}, form or {}, headers or {}, {}, remote, host)
     known = {"channels": CHANNELS, "now": NOW, "monotonic_s": 5.0, "utc_offset": timedelta(hours=8), **more}
-    return dialect.reply(request, PortalState(of, logins or Logins(lambda _: None), "edge:554", **known))
+    return dialect.reply(
+        request, PortalState(of, Logins(lambda _: None) if logins is None else logins, "edge:554", **known)
+    )
 
 
 def read_m3u(text: str) -> list[dict[str, str]]:

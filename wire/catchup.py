@@ -1,4 +1,4 @@
-"""Moments as boxes write them in addresses of time-shift and catch-up, and the one spelling that the edge uses itself.
+"""Moments as boxes write them in addresses of time-shift and catch-up; many are local time (`playseek` never is).
 
 Sources: field practice as collected in the project's protocol notes (stb_protocols §4.7, §6.1, §6.2): Unix seconds, 14
 digits with or without ``GMT``, ISO 8601, and the ``Y-m-d:H-M`` of Xtream. Spellings without a zone are local time.
@@ -71,8 +71,3 @@ def span(start: datetime, end: datetime) -> tuple[datetime, datetime]:
     if end <= start:
         raise CatchupError("the end is not after the start")
     return start, end
-
-
-def write_playseek(start: datetime, end: datetime) -> str:
-    """Write the value of the edge's own query ``playseek``: 14 digits each, UTC."""
-    return "-".join(f"{each.astimezone(UTC):%Y%m%d%H%M%S}".zfill(14) for each in (start, end))

@@ -55,9 +55,9 @@ def parse_playseek(text: str) -> Playseek:
     return Playseek(since, until)
 
 
-def write_playseek(since: datetime, until: datetime) -> str:
-    """Write a span as most platforms do: 14 digits each, UTC."""
-    return f"{since.astimezone(UTC):%Y%m%d%H%M%S}-{until.astimezone(UTC):%Y%m%d%H%M%S}"
+def write_playseek(since: datetime, until: datetime | None) -> str:
+    """Write a span as most platforms do: 14 digits each, UTC; no end goes on and on."""
+    return "-".join(f"{each.astimezone(UTC):%Y%m%d%H%M%S}" if each else "" for each in (since, until))
 
 
 def _moment(text: str) -> datetime:

@@ -13,8 +13,9 @@ from domain.courseware import Courseware, MediaFamily
 from edge_server.linear import LinearChannel, by_id
 from edge_server.linear.guide import day_of, write_xmltv
 from edge_server.portal import PortalReply, PortalRequest, PortalState, is_usable_host, unless_known
-from wire.catchup import CatchupError, read_moment, read_playseek, span, write_playseek
+from wire.catchup import CatchupError, read_moment, read_playseek, span
 from wire.m3u_write import MEDIA_TYPE, Entry, write_playlist
+from wire.playseek import write_playseek
 from wire.xmltv_write import MEDIA_TYPE as XMLTV_TYPE
 
 PLAYLIST_PATH, GUIDE_PATH, GUIDE_GZ_PATH = "/playlist.m3u", "/epg.xml", "/epg.xml.gz"
@@ -190,7 +191,7 @@ def _catchup(request: PortalRequest, state: PortalState) -> PortalReply:
     if found is not None:
         channel_id, stem, suffix = found[1], found[2], found[3]
         is_ts = suffix == "ts" or stem == "mpegts"
-        tail = _asked_span(request, state.now)
+        tail = _asked_span(request)
     elif (found := _FLUSSONIC.fullmatch(request.path)) is not None:
         channel_id, is_ts = found[1], found[5] == "ts"
         tail = _flussonic_span(found[2], int(found[3]), found[4], state.now)
@@ -207,8 +208,14 @@ def _catchup(request: PortalRequest, state: PortalState) -> PortalReply:
     return PortalReply(302, headers=(("Location", f"{prefix}/live/{file}{query}"), ("Cache-Control", "no-store")))
 
 
-def _asked_span(request: PortalRequest, now: datetime) -> tuple[datetime, datetime] | None:
-    """Read ``start``/``end``, ``utc``/``utcend``, ``utc``/``lutc`` or ``playseek``; None for live."""
+_Span = tuple[datetime, datetime | None]
+
+
+def _asked_span(request: PortalRequest) -> _Span | None:
+    """Read ``start``/``end``, ``utc``/``utcend``, ``utc``/``lutc`` or ``playseek``; None for live.
+
+    ``lutc`` is the player's own time: it names no end.
+    """
     query = request.query
     zone = query.get("zoneoffset", "0")
     if not re.fullmatch(r"[+-]?[0-9]{1,3}", zone, re.ASCII) or abs(int(zone)) > ZONE_MINUTES_MAX:
@@ -218,16 +225,16 @@ def _asked_span(request: PortalRequest, now: datetime) -> tuple[datetime, dateti
     start = query.get("start") or query.get("utc")
     if not start:
         return None
-    end = query.get("end") or query.get("utcend") or query.get("lutc")
-    return span(read_moment(start, int(zone)), read_moment(end, int(zone)) if end else now)
+    since, end = read_moment(start, int(zone)), query.get("end") or query.get("utcend")
+    return span(since, read_moment(end, int(zone))) if end else (since, None)
 
 
-def _flussonic_span(kind: str, number: int, length: str | None, now: datetime) -> tuple[datetime, datetime]:
+def _flussonic_span(kind: str, number: int, length: str | None, now: datetime) -> _Span:
     if kind == "timeshift_rel":
-        return span(now - timedelta(seconds=number), now)
+        return now - timedelta(seconds=number), None
     start = datetime.fromtimestamp(number, UTC)
     if kind == "timeshift_abs" or length in (None, "now"):
-        return span(start, now)
+        return start, None
     return span(start, start + timedelta(seconds=int(length or 0)))
 
 

@@ -6,6 +6,7 @@ from it (stb_protocols §2.1 H3 and H4, §2.4). All times are monotonic seconds.
 
 from __future__ import annotations
 
+import hmac
 import re
 import secrets
 from collections import Counter, OrderedDict
@@ -142,6 +143,7 @@ class Logins:
         self.deviations: Counter[str] = Counter()
         """How often each tolerated deviation of an Authenticator was met; keys are codes of ``wire.ctc``."""
         self.refusals: Counter[str] = Counter()
+        self._nobodys_password = token()
 
     def __len__(self) -> int:
         """Number of boxes logged in, some of which may have gone silent."""
@@ -179,11 +181,39 @@ class Logins:
         try:
             return self._admit(account, attempt, now_s)
         except LoginRefused as refused:
-            self.refusals[refused.reason.value] += 1
-            self._remote_failures.note(attempt.remote, self.limits.failures_per_remote_max, now_s)
-            if account is not None:  # unknown names would fill the table
-                self._user_failures.note(account.user_id, self.limits.failures_per_user_max, now_s)
+            self._note_failure(refused, account, attempt.remote, now_s)
             raise
+
+    def check_password(self, user_id: str, password: str, remote: str, now_s: float) -> Account:
+        """Check a password that a player sends with each request; nothing is remembered but failures.
+
+        Such players name no box, so an account that is bound to one is not for them (SEC-07).
+
+        Raises:
+            LoginRefused: UNKNOWN_USER, WRONG_PASSWORD, OTHER_BOX or THROTTLED; all but the last count as failures.
+        """
+        account = self.account(user_id)
+        self._throttle(account, remote, now_s)
+        known = account.password if account is not None else self._nobodys_password
+        # As long for a name that is not there, and for a first letter that is wrong.
+        right = hmac.compare_digest(known.encode(), password.encode("utf-8", "surrogatepass"))
+        try:
+            if account is None:
+                raise LoginRefused(Refusal.UNKNOWN_USER)
+            if not right:
+                raise LoginRefused(Refusal.WRONG_PASSWORD)
+            if account.stbid is not None:
+                raise LoginRefused(Refusal.OTHER_BOX)
+        except LoginRefused as refused:
+            self._note_failure(refused, account, remote, now_s)
+            raise
+        return account
+
+    def _note_failure(self, refused: LoginRefused, account: Account | None, remote: str, now_s: float) -> None:
+        self.refusals[refused.reason.value] += 1
+        self._remote_failures.note(remote, self.limits.failures_per_remote_max, now_s)
+        if account is not None:  # unknown names would fill the table
+            self._user_failures.note(account.user_id, self.limits.failures_per_user_max, now_s)
 
     def _throttle(self, account: Account | None, remote: str, now_s: float) -> None:
         limits = self.limits

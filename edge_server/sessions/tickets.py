@@ -8,6 +8,7 @@ the wrong clock of a village neither ends a ticket nor keeps it alive. Pure.
 from __future__ import annotations
 
 import hmac
+import re
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
@@ -18,6 +19,8 @@ from typing import NamedTuple
 PREFIX = "/t/"
 TICKETED = ("/hls/", "/dash/", "/media/", "/whep/", "/live/")
 """Paths that tickets are for; everything else is open and never has one."""
+_OF_ACCOUNT = re.compile(r"/live/[^/]+/[^/]+/[^/]+")
+"""``/live/<user>/<password>/<file>`` is a page of a portal, which looks at the password and gives a ticket."""
 LIFE_S = 12 * 3600.0
 """Longer than a study day; who pauses over night asks the page again."""
 KNOWN_MAX_COUNT = 4096
@@ -83,7 +86,8 @@ class Tickets:
     def door(self, path: str, now_s: float) -> Allowed | Refused:
         """Look at the path of a request, percent-decoded, without its query."""
         if not path.startswith(PREFIX):
-            return NEEDED if self.required and path.startswith(TICKETED) else Allowed(path)
+            needed = self.required and path.startswith(TICKETED) and not _OF_ACCOUNT.fullmatch(path)
+            return NEEDED if needed else Allowed(path)
         ticket, slash, rest = path[len(PREFIX) :].partition("/")
         rest = slash + rest
         item_id = self.item_of(rest)

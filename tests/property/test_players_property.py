@@ -15,10 +15,14 @@ from hypothesis import strategies as st
 from edge_server.catalog import CatalogView
 from edge_server.portal.json_api import DIALECT as JSON_API
 from edge_server.portal.m3u import DIALECT as M3U
+from edge_server.portal.xtream import DIALECT as XTREAM
+from edge_server.sessions.accounts import Account
+from edge_server.sessions.logins import Logins
 from tests import portal_lab
 from tests.portal_lab import read_m3u
-from wire.catchup import CatchupError, read_moment, read_playseek, write_playseek
+from wire.catchup import CatchupError, read_moment, read_playseek
 from wire.m3u_write import Entry, write_playlist
+from wire.playseek import parse_playseek, write_playseek
 from wire.xmltv_write import GuideChannel, GuideProgramme, write_guide
 
 ANYTHING = st.text() | st.text(alphabet=st.characters(categories=None), max_size=30)
@@ -73,7 +77,11 @@ def test_a_moment_is_read_or_refused(text: str, zone: int) -> None:
 def test_a_span_comes_back(start: datetime, length: timedelta) -> None:
     start = start.replace(microsecond=0)
     end = (start + length).replace(microsecond=0)
-    assert read_playseek(write_playseek(start, end)) == (start, end)
+    written = write_playseek(start, end)
+    assert read_playseek(written) == (start, end)
+    read = parse_playseek(written)
+    assert (read.since, read.until) == (start, end)
+    assert parse_playseek(write_playseek(start, None)).until is None
 
 
 @given(
@@ -99,3 +107,28 @@ def test_the_json_api_answers_or_refuses(rest: str, query: dict[str, str]) -> No
     for path in (rest, f"lessons/{rest}", f"channels/900001/{rest}", "channels/900001/programmes"):
         assert portal_lab.ask(JSON_API, view(), f"/api/v1/{path}", query).status in (200, 400, 404, 405)
     assert portal_lab.ask(JSON_API, view(), "/api/v1/heartbeat", method="POST", form=query).status in (200, 400)
+
+
+FIELDS = ["action", "category_id", "vod_id", "series_id", "stream_id", "limit", "stream", "start", "duration", "output"]
+ACTIONS = st.sampled_from(["get_vod_info", "get_series_info", "get_short_epg", "get_vod_streams", "get_live_streams"])
+
+
+@given(LIKELY | ANYTHING, st.dictionaries(st.sampled_from(FIELDS), LIKELY | ANYTHING | ACTIONS))
+def test_xtream_answers_or_refuses(rest: str, query: dict[str, str]) -> None:
+    me = {"username": "u", "password": "p"}
+    paths = [
+        f"/live/u/p/{rest}",
+        f"/movie/u/p/{rest}",
+        f"/timeshift/u/p/{rest}/900001.ts",
+        f"/timeshift/u/p/5/{rest}/900001",
+    ]
+    for path in (*paths, "/player_api.php", "/get.php", "/streaming/timeshift.php"):
+        table = Logins(lambda user: Account(user_id=user, password="p"))
+        reply = portal_lab.ask(XTREAM, view(), path, {**query, **me}, logins=table)
+        assert reply.status in (200, 302, 400, 403, 404), path
+
+
+@given(ANYTHING, ANYTHING)
+def test_any_name_and_password_is_refused(user: str, password: str) -> None:
+    reply = portal_lab.ask(XTREAM, view(), "/player_api.php", {"username": user, "password": password})
+    assert reply.status == 403

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from wire.catchup import CatchupError, read_moment, read_playseek, write_playseek
+from wire.catchup import CatchupError, read_moment, read_playseek
 
 MOMENT = datetime(2026, 11, 24, 20, 5, 6, tzinfo=UTC)
 
@@ -43,10 +43,8 @@ def test_what_is_no_moment(text: str) -> None:
         read_moment(text)
 
 
-def test_a_span_and_back() -> None:
-    since, until = read_playseek("20261125040506-20261125050506", 480)
-    assert (since, until) == (MOMENT, MOMENT.replace(hour=21))
-    assert write_playseek(since, until) == "20261124200506-20261124210506"
+def test_a_span() -> None:
+    assert read_playseek("20261125040506-20261125050506", 480) == (MOMENT, MOMENT.replace(hour=21))
 
 
 @pytest.mark.parametrize("text", ["", "20261125040506", "20261125040506-20261125040506", "2-1", "-"])

@@ -36,6 +36,10 @@ def test_without_a_ticket_media_are_open_or_refused_and_the_rest_is_open() -> No
     closed = Tickets(SECRET, required=True)
     assert closed.door(HLS, 0) == closed.door("/whep/10000001", 0) == NEEDED
     assert closed.door("/posters/10000001.jpg", 0) == Allowed("/posters/10000001.jpg")
+    for path in ("/live/900001.ts", "/live/900001/index.m3u8", "/live/900001/10000001/R12/v/seg-00001.ts", "/live/"):
+        assert closed.door(path, 0) == NEEDED
+    of_account = "/live/edu001@itv/123456/900001.ts"
+    assert closed.door(of_account, 0) == Allowed(of_account), "a portal looks at the password"
 
 
 @pytest.mark.parametrize("path", ["/hls/10000002/ts/master.m3u8", "/media/1000000.mp4", "/", "/api/v1/catalogue", ""])
