@@ -130,6 +130,15 @@ def test_esaas_lists_what_the_channel_list_lists(box: Asker) -> None:
     ]
 
 
+def test_a_week_back_and_two_days_on_in_one_answer(box: Asker) -> None:
+    asked = {"startTime": "2026-11-17", "endTime": "2026-11-26", "channelId": "900002", "payed": "true"}
+    days = post(box, "/esaas/v1/live/program", asked)["data"]["channels"][0]["data"]
+    assert [each["systemDate"] for each in days] == [f"2026-11-{day}" for day in range(17, 27)]
+    assert [len(each["programs"]) for each in days] == [144] * 10
+    asked["endTime"] = "2099-01-01"
+    assert len(post(box, "/esaas/v1/live/program", asked)["data"]["channels"][0]["data"]) == 10
+
+
 def test_unknown_channels_have_no_programme(box: Asker) -> None:
     log_in(box)
     assert "parent.jsonBackLookStr = [{},[]];" in box.page("/EPG/jsp/liveplay_30/en/getTvodData.jsp?channelId=77")

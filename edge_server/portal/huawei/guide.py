@@ -8,16 +8,14 @@ from typing import Any
 
 import msgspec
 
-from edge_server.linear import LinearChannel, Programme, by_id
+from edge_server.linear import PROGRAMMES_MAX_COUNT, LinearChannel, Programme, by_id
 from edge_server.portal import PortalState
 from edge_server.portal._ctc.channels import channel_list
 from edge_server.portal._ctc.days import local_day, starting_on
 from wire import ctc
 
-PROGRAMMES_MAX_COUNT = 1000
-"""Of one answer."""
-DAYS_MAX_COUNT = 9
-"""Of one answer: a week back, today and tomorrow."""
+DAYS_MAX_COUNT = 10
+"""Of one answer: a week back, today and two days on; what the one known client asks."""
 _DAY = timedelta(days=1)
 
 
@@ -30,7 +28,7 @@ def look_back(state: PortalState, channel_id: str) -> str:
     days: list[list[dict[str, str]]] = []
     if channel is not None:
         today = local_day("", state.now, state.utc_offset)
-        back = min(int(channel.time_shift_s // _DAY.total_seconds()) + 1, DAYS_MAX_COUNT - 2)
+        back = min(int(channel.time_shift_s // _DAY.total_seconds()) + 1, DAYS_MAX_COUNT - 3)
         left = PROGRAMMES_MAX_COUNT
         for number in range(-back, 2):
             found = starting_on(channel, today + number * _DAY)[:left]
@@ -138,7 +136,7 @@ def esaas_programmes(state: PortalState, body: bytes) -> dict[str, object]:
 def _days(channel: LinearChannel, state: PortalState, first: str, last: str) -> Iterator[dict[str, object]]:
     begin, end = (local_day(each, state.now, state.utc_offset) for each in (first, last))
     left = PROGRAMMES_MAX_COUNT
-    for _ in range(DAYS_MAX_COUNT + 1):  # a week back, today, two days on: what the one known client asks
+    for _ in range(DAYS_MAX_COUNT):
         if begin > end:
             return
         found = starting_on(channel, begin)[:left]
