@@ -9,6 +9,8 @@ from edge_server.portal import PortalState
 from edge_server.portal.stalker.lists import channel_path, command, lesson_path
 
 COMMAND_MAX_CHARS = 512
+PLAY = "/play"
+"""What is below it goes through a ticket."""
 _LESSON = re.compile(r"/(?:hls|media|lessons)/([0-9]{1,12})\b")
 _CHANNEL = re.compile(r"/live/([0-9]{1,12})\b")
 
@@ -17,19 +19,17 @@ def link(cmd: str, host: str, state: PortalState) -> dict[str, object]:
     """Answer ``create_link``; the errors are words of the protocol: ``nothing_to_play``, ``limit``."""
     cmd = cmd[:COMMAND_MAX_CHARS]
     if match := _CHANNEL.search(cmd):
-        found = by_id(state.channels, match[1])
-        return _answer(match[1], command(host, channel_path(match[1])) if found else "", "nothing_to_play")
-    match = _LESSON.search(cmd)
-    item = state.view.item(match[1]) if match else None
-    if item is None:
-        return _answer("", "", "nothing_to_play")
-    path = lesson_path(item)
-    if not path.startswith("/play/"):
-        return _answer(item.item_id, command(host, path), "nothing_to_play")
-    prefix = state.ticket(item.item_id)
+        key, path = match[1], channel_path(match[1]) if by_id(state.channels, match[1]) else ""
+    else:
+        match = _LESSON.search(cmd)
+        item = state.view.item(match[1]) if match else None
+        key, path = (item.item_id, lesson_path(item)) if item else ("", "")
+    if not path.startswith(PLAY):
+        return _answer(key, command(host, path), "nothing_to_play")
+    prefix = state.ticket(key)
     if prefix is None:
-        return _answer(item.item_id, "", "limit")
-    return _answer(item.item_id, command(host, prefix + path.removeprefix("/play")), "")
+        return _answer(key, "", "limit")
+    return _answer(key, command(host, prefix + path.removeprefix(PLAY)), "")
 
 
 def _answer(key: str, cmd: str, error: str) -> dict[str, object]:

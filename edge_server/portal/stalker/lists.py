@@ -73,7 +73,7 @@ def lesson_path(item: Courseware) -> str:
 
 def channel_path(channel_id: str) -> str:
     """Return where a linear channel plays, as one stream without an end."""
-    return f"/live/{channel_id}.ts"
+    return f"/play/live/{channel_id}.ts"
 
 
 def lines(state: PortalState) -> Sequence[Line]:
