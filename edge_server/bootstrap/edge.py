@@ -256,6 +256,8 @@ class Edge:
             rtsp=rtsp,
             whep=whep,
             presence=self._presence,
+            logins=logins,
+            boxes=boxes,
         )
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
         http = HttpPort(

@@ -17,6 +17,8 @@ from edge_server.metrics.disk import DiskCount
 from edge_server.metrics.doors import routes
 from edge_server.metrics.sources import Sources, Way
 from edge_server.plane.counts import Count, Counts, total
+from edge_server.sessions.box_logins import BoxLogins
+from edge_server.sessions.logins import Logins
 from edge_server.sessions.presence import Presence
 from edge_server.uplink.standing import StandingFile
 from runtime.networks import Network, parse_networks
@@ -47,6 +49,8 @@ def make_monitoring(
     rtsp: RtspService,
     whep: WhepOnDemand,
     presence: Presence,
+    logins: Logins,
+    boxes: BoxLogins,
 ) -> list[web.RouteDef]:
     """Make the routes; ``rows`` are the counts of all processes of the HTTP port.
 
@@ -66,6 +70,7 @@ def make_monitoring(
     sources = Sources(
         rows=rows,
         ways=ways,
+        logins={"authenticator": lambda: dict(logins.refusals), "mac": lambda: dict(boxes.refusals)},
         boxes=lambda: presence.count(clock.monotonic()),
         pacer=rtsp.pacing.pacer,
         view=ctx.view,

@@ -77,6 +77,13 @@ def _watching(sources: Sources) -> Iterator[Metric]:
         for reason, times in way.refusals().items():
             refused.add_metric([name, reason], times)
     yield from (viewers, most, refused)
+    logins = CounterMetricFamily(
+        "edge_logins_refused", "Logins of boxes that were refused, by kind and reason.", labels=["kind", "reason"]
+    )
+    for kind, refusals in sources.logins.items():
+        for reason, times in refusals().items():
+            logins.add_metric([kind, reason], times)
+    yield logins
     yield _gauge("edge_boxes", "Boxes that sent a heartbeat to the JSON API in the last 45 minutes.", sources.boxes())
 
 

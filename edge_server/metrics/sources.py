@@ -33,6 +33,8 @@ class Sources:
     """Of all processes of the HTTP port."""
     ways: Mapping[str, Way]
     """By name: http, rtsp, whep."""
+    logins: Mapping[str, Callable[[], Mapping[str, int]]]
+    """Logins of boxes that were refused since the start, by reason; by kind of login: ``authenticator``, ``mac``."""
     boxes: Callable[[], int]
     """How many boxes sent a heartbeat lately."""
     pacer: Pacer

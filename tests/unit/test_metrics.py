@@ -40,6 +40,7 @@ def sources() -> Sources:
     return Sources(
         rows=rows,
         ways={"rtsp": Way(lambda: 7, 700, lambda: refused), "whep": Way(lambda: 0, 100, dict)},
+        logins={"authenticator": lambda: {"throttled": 3}, "mac": dict},
         boxes=lambda: 12,
         pacer=pacer,
         view=lambda: CatalogView(EMPTY),
@@ -112,6 +113,7 @@ def test_a_snapshot_that_cannot_be_read_silences_nothing_else() -> None:
     assert found["edge_boxes",] == 12
     assert found["edge_snapshot_readable",] == 0 and ("edge_snapshot_seq",) not in found
     assert found["edge_viewers", "rtsp"] == 7
+    assert found["edge_logins_refused_total", "authenticator", "throttled"] == 3
 
 
 @pytest.mark.stranger("promtool")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from edge_server.linear import LinearChannel, Programme
+from edge_server.linear.guide import starting_in
 
 _DAY = re.compile(r"(20[0-9]{2})[.-]?([0-9]{2})[.-]?([0-9]{2})")
 
@@ -23,5 +24,4 @@ def local_day(text: str, now: datetime, utc_offset: timedelta) -> datetime:
 
 def starting_on(channel: LinearChannel, begin: datetime) -> tuple[Programme, ...]:
     """List what starts on the day that begins then: each programme belongs to one day."""
-    found = channel.programmes(begin, begin + timedelta(days=1))
-    return tuple(each for each in found if each.start >= begin)
+    return tuple(starting_in(channel, begin, begin + timedelta(days=1)))
