@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from edge_server.plane.lookup import Media
 from edge_server.portal import PortalRequest, PortalState
 from edge_server.portal.stalker import DIALECT
 from edge_server.sessions.box_logins import BoxLogins
+from edge_server.sessions.last_seen import read_seen
 from edge_server.sessions.logins import Logins
 from fixtures.lessons import make_counted_lesson
 from runtime.clock import SystemClock
@@ -81,6 +84,44 @@ def test_kodi_lists_plays_and_seeks(edge: edge_lab.Running, tmp_path: Path) -> N
                 return (at := position_s(kodi)) is not None and to_s - 3 <= at <= to_s + 3 + passed_s
 
             kodi.until(is_there, within_s=10)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.stranger(str(kodi_lab.BINARY), "Xvfb", "pulseaudio", "ffmpeg")
+def test_kodi_shows_a_linear_channel_and_its_guide(edge: edge_lab.Running, tmp_path: Path) -> None:
+    shutil.copytree(edge.root / "edge", tmp_path / "edge")
+    (tmp_path / "home").mkdir()
+    channel = {"EDGE_SERVER_CHANNELS": f"教育频道={','.join(edge.videos)}", "EDGE_SERVER_MEDIA_ACCESS": "ticket"}
+    with edge_lab.serve(tmp_path, environment=channel) as linear:
+        settings = {
+            "active_portal": "0",
+            "mac_0": NOBODY,
+            "server_0": f"{linear.http}stalker_portal/c/",
+            "time_zone_0": "Asia/Shanghai",
+            "guide_preference_0": "1",
+        }
+        with kodi_lab.running(tmp_path / "home", "pvr.stalker", settings) as kodi:
+            [channel_] = kodi.until(lambda: kodi.channels(), within_s=30)
+            assert (channel_["channelnumber"], channel_["label"]) == (1, "教育频道")
+            kodi.ask("Player.Open", item={"channelid": channel_["channelid"]})
+            kodi.close_dialogs()
+
+            def titles() -> set[str]:
+                told = kodi.ask("PVR.GetBroadcasts", channelid=channel_["channelid"], properties=["title"])
+                return {each["title"] for each in told.get("broadcasts", [])}
+
+            kodi.until(lambda: titles() == {"第0课", "第1课"}, within_s=60)
+            shown: list[int] = []
+
+            def advances() -> bool:
+                if (frame := kodi.frame()) is not None and frame not in shown[-1:]:
+                    shown.append(frame)
+                return len(shown) >= 8
+
+            kodi.until(advances, within_s=30)
+            forward = sum(later > earlier for earlier, later in pairwise(shown))
+            assert forward >= len(shown) - 2, "the lessons run forward; a new one begins once at the most"
+    assert NOBODY in read_seen(tmp_path / "edge" / "boxes-seen.json")
 
 
 def reader(base: str, mac: str = READER, path: str = PATHS[0]) -> STBClient:

@@ -226,10 +226,10 @@ def test_linear_channels_take_the_place_of_lessons(box: Box) -> None:
     assert (row["id"], row["name"], row["number"]) == ("900001", "教育一套", "1")
     assert row["tv_genre_id"] in [each["id"] for each in box.ask("itv get_genres")]
     made = box.ask("itv create_link", cmd=row["cmd"])
-    assert (made["cmd"], made["error"]) == (f"ffmpeg http://{HOST}/live/900001.ts", "")
+    assert (made["cmd"], made["error"]) == (f"ffmpeg http://{HOST}/live/900001/index.m3u8", "")
     box.state["ticket"] = lambda item_id: f"/t/for-{item_id}"
     made = box.ask("itv create_link", cmd=row["cmd"])
-    assert made["cmd"] == f"ffmpeg http://{HOST}/t/for-900001/live/900001.ts"
+    assert made["cmd"] == f"ffmpeg http://{HOST}/t/for-900001/live/900001/index.m3u8"
     assert [each["id"] for each in box.ask("vod get_ordered_list", category="*", p="1")["data"]] == ORDER
 
 

@@ -72,8 +72,8 @@ def lesson_path(item: Courseware) -> str:
 
 
 def channel_path(channel_id: str) -> str:
-    """Return where a linear channel plays, as one stream without an end."""
-    return f"/play/live/{channel_id}.ts"
+    """Return where a linear channel plays."""
+    return f"/play/live/{channel_id}/index.m3u8"
 
 
 def lines(state: PortalState) -> Sequence[Line]:
