@@ -17,16 +17,17 @@ from edge_server.bootstrap.http_port import Crew, HttpPort
 from edge_server.bootstrap.http_settings import check_api_origin, check_http, make_http_settings
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
-from edge_server.bootstrap.linear import make_channels, plans_of
+from edge_server.bootstrap.linear import make_channels, make_windows, plans_of
 from edge_server.bootstrap.media import make_media
 from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
-from edge_server.bootstrap.pacing import check_pacing, make_multicast, make_pacing
+from edge_server.bootstrap.pacing import check_pacing, make_linear_multicast, make_multicast, make_pacing
 from edge_server.bootstrap.segment import Segment, make_segment
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.catalog.following import Following
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext, live, pages
+from edge_server.egress.live_ts import LiveStreams
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.egress.whep import WhepOnDemand
 from edge_server.linear.following import FollowingChannels
@@ -224,6 +225,7 @@ class Edge:
         channels = make_channels(config, ctx, self.store)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         pacing = make_pacing(config, self.clock)
+        windows = make_windows(ctx, channels, pacing)
         rules = Rules(
             config.rtsp_banner,
             continuous=config.rtsp_continuous,
@@ -268,6 +270,7 @@ class Edge:
                 *monitoring,
                 *pages.routes(ctx),
                 *live.routes(ctx, channels.round, admission.door),
+                *LiveStreams(ctx, windows, pacing, admission.door).routes(),
                 *whep.routes(),
                 *(relay.routes(shared) if shared else ()),
             ],
@@ -291,6 +294,8 @@ class Edge:
         ]
         if config.multicast:
             stack.append(make_multicast(config, ctx, pacing))
+        if any(each.multicast for each in plans_of(config)):
+            stack.append(make_linear_multicast(config, channels, windows, pacing, self.clock))
         if config.lan_find:
             stack.append(self.lan.discovery)
         wake: Callable[[], None] = _nobody

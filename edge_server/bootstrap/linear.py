@@ -6,9 +6,11 @@ from functools import partial
 
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext
-from edge_server.linear.following import FollowingChannels
+from edge_server.linear.following import RENDITION, FollowingChannels
 from edge_server.linear.plan import ChannelPlan, parse_channels
-from edge_server.packager import Packaged, load
+from edge_server.pacing.joined import Windows
+from edge_server.pacing.service import Pacing
+from edge_server.packager import Offered, Packaged, load, offered_version
 from edge_server.store import Store, StoredFile
 from runtime.settings import ConfigError
 
@@ -28,6 +30,15 @@ def plans_of(config: EdgeConfig) -> tuple[ChannelPlan, ...]:
 def make_channels(config: EdgeConfig, ctx: EgressContext, store: Store) -> FollowingChannels:
     """Make what knows the channels of the active snapshot."""
     return FollowingChannels(plans_of(config), ctx.view, partial(_load, store), ctx.clock)
+
+
+def make_windows(ctx: EgressContext, channels: FollowingChannels, pacing: Pacing) -> Windows:
+    """Make what joins the channels' lessons for all that send by the clock."""
+
+    def look(item_id: str, version: str) -> Offered | None:
+        return offered_version(ctx.view(), ctx.shelf, item_id, RENDITION, version)
+
+    return Windows(channels.round, look, pacing.chunks)
 
 
 def _load(store: Store, stored: StoredFile) -> Packaged:

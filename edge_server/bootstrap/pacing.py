@@ -6,7 +6,9 @@ from ipaddress import IPv4Address
 
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext
-from edge_server.egress.multicast import Group, MulticastService, parse_groups
+from edge_server.egress.multicast import Group, LinearMulticast, MulticastService, parse_groups
+from edge_server.linear.following import FollowingChannels
+from edge_server.pacing.joined import Windows
 from edge_server.pacing.limits import PRIORITIES
 from edge_server.pacing.service import Pacing
 from edge_server.pacing.timeline import BLOCK_MAX_BYTES
@@ -50,6 +52,14 @@ def make_multicast(config: EdgeConfig, ctx: EgressContext, pacing: Pacing) -> Mu
     """Make the service of the multicast groups."""
     ttl, interface = config.multicast_ttl, config.multicast_interface
     return MulticastService(_groups(config), ctx, pacing, ttl=ttl, interface=interface)
+
+
+def make_linear_multicast(
+    config: EdgeConfig, channels: FollowingChannels, windows: Windows, pacing: Pacing, clock: Clock
+) -> LinearMulticast:
+    """Make the service of the linear channels' groups."""
+    ttl, interface = config.multicast_ttl, config.multicast_interface
+    return LinearMulticast(channels.current, windows, clock, pacing, ttl=ttl, interface=interface)
 
 
 def _groups(config: EdgeConfig) -> tuple[Group, ...]:

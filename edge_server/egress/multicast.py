@@ -1,7 +1,7 @@
 """Lessons in a loop to multicast groups: raw transport stream or RTP over UDP (reference/stb_protocols §4.11).
 
 At the join of two rounds PCR, PTS and continuity counters jump back; packets with discontinuity_indicator before the
-first byte make that legal (ISO/IEC 13818-1 §2.4.3.5). RTP numbers go on.
+first byte make that legal (ISO/IEC 13818-1 §2.4.3.5). RTP numbers go on. A linear channel has no such jumps.
 """
 
 from __future__ import annotations
@@ -13,20 +13,28 @@ import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import structlog
 
 from edge_server.egress import EgressContext
+from edge_server.linear import LinearChannel
 from edge_server.pacing.framing import Frame
+from edge_server.pacing.joined import Window, Windows
 from edge_server.pacing.library import Library, Shelved
 from edge_server.pacing.service import Pacing
 from edge_server.pacing.sink import UdpSink
 from edge_server.pacing.stream import Stream
+from runtime.clock import Clock
 
 LOOK_S = 10.0
 """How often it is checked whether the lesson is still the one to play."""
 GROUPS_MAX_COUNT = 64
+CHANNELS_LOOK_S = 1.0
+"""How often it is checked whether a linear channel is still the same."""
+DRIFT_MAX_S = 1.0
+"""A channel that is farther from its schedule, by a clock that was set, begins anew at the right place."""
 
 _GROUP = re.compile(r"(rtp:)?([0-9]{1,12})(?:/([A-Za-z0-9]{1,8}))?@([0-9.]+):([0-9]{1,5})\Z")
 
@@ -169,14 +177,156 @@ class MulticastService:
             sink.close()
 
     def _socket(self, address: str, port: int) -> socket.socket:
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return open_out(address, port, ttl=self._ttl, interface=self._interface)
+
+
+def open_out(address: str, port: int, *, ttl: int, interface: str) -> socket.socket:
+    """Open a socket that sends to a group.
+
+    Raises:
+        OSError: no way out.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+        if interface:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(interface))
+        sock.connect((address, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+@dataclass(frozen=True, slots=True)
+class _Out:
+    """Where one channel goes, and the RTP numbers of its next packet."""
+
+    data: socket.socket
+    control: socket.socket | None
+    ssrc: int
+    sequence: int
+    timestamp: int
+
+
+class _Chained(UdpSink):
+    """Says at once when the last byte has been sent: another window goes on there."""
+
+    sent: Callable[[], None] = staticmethod(lambda: None)
+
+    def pump(self, now: float, unix_s: float) -> None:
+        """See Sink."""
+        super().pump(now, unix_s)
+        if self.stream.all_sent:
+            self.sent()
+
+
+class LinearMulticast:
+    """A ``runtime.service.Service``: linear channels to their groups, without a jump from lesson to lesson."""
+
+    def __init__(
+        self,
+        channels: Callable[[], tuple[LinearChannel, ...]],
+        windows: Windows,
+        clock: Clock,
+        pacing: Pacing,
+        *,
+        ttl: int = 1,
+        interface: str = "",
+    ) -> None:
+        """Prepare; nothing is sent yet. ``channels`` gives those of now; for the rest see `MulticastService`."""
+        self.counters: Counter[str] = Counter()
+        self._channels, self._windows, self._clock, self._pacing = channels, windows, clock, pacing
+        self._ttl, self._interface = ttl, interface
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Send until cancelled."""
+        sending: dict[tuple[str, str, bool], asyncio.Task[None]] = {}
+        async with asyncio.TaskGroup() as tasks:
+            ready()
+            while True:
+                wanted = {(each.channel_id, each.multicast, each.rtp) for each in self._channels() if each.multicast}
+                for key in [key for key, task in sending.items() if key not in wanted or task.done()]:
+                    sending.pop(key).cancel()
+                for key in wanted - sending.keys():
+                    sending[key] = tasks.create_task(self._serve(*key))
+                await self._clock.sleep_until(self._clock.monotonic() + CHANNELS_LOOK_S)
+
+    async def drain(self) -> None:
+        """Nothing to finish: a channel has no end."""
+
+    async def _serve(self, channel_id: str, group: str, rtp: bool) -> None:
+        """Send one channel until it is another one, or something fails; `run` begins it again."""
+        address, port = group.rsplit(":", 1)
+        opened: list[socket.socket] = []
         try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, self._ttl)
-            if self._interface:
-                sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(self._interface))
-            sock.connect((address, port))
-        except OSError:
-            sock.close()
-            raise
-        return sock
+            for number in (0, 1)[: 1 + rtp]:
+                opened.append(open_out(address, int(port) + number, ttl=self._ttl, interface=self._interface))
+            control = opened[1] if rtp else None
+            numbers = secrets.randbits(32), secrets.randbits(16), secrets.randbits(32)
+            out: _Out | None = _Out(opened[0], control, *numbers)
+            now, moment = self._clock.monotonic(), self._clock.utc()
+            window = self._windows.at(channel_id, moment)
+            begin_s, offset_bytes = (0.0, 0) if window is None else window.seek(window.npt_of(moment))
+            late_s = (
+                0.0 if window is None else window.npt_of(moment) - begin_s
+            )  # of a channel that has to begin earlier
+            while window is not None and out is not None:
+                out, now = await self._send(window, offset_bytes, now, out)
+                round_, offset_bytes = window.round, 0
+                window = self._windows.holding(round_, window.following)
+                if window is not None and abs(self._ahead_s(window, now) + late_s) > DRIFT_MAX_S:
+                    self.counters["channels set right"] += 1
+                    return
+        except OSError as error:
+            self.counters["channels failed"] += 1
+            log.warning("multicast channel failed", channel=channel_id, group=group, why=str(error))
+        finally:
+            for each in opened:
+                each.close()
+
+    def _ahead_s(self, window: Window, now: float) -> float:
+        """Return how far a window that begins at this monotonic time is ahead of the schedule."""
+        begins = self._clock.utc().timestamp() + now - self._clock.monotonic()
+        wanted = window.round.moment_of(window.begins_ticks).timestamp() - window.timeline.delay_s
+        return wanted - begins
+
+    async def _send(self, window: Window, offset_bytes: int, now: float, out: _Out) -> tuple[_Out | None, float]:
+        """Send a window to its end; return how to go on and when, nothing when the channel has become another one.
+
+        Raises:
+            OSError: the lesson's file cannot be read.
+        """
+        over, sent = asyncio.Event(), asyncio.Event()
+        line = replace(window.timeline, numbers=None)
+        stream = Stream(
+            line, rtp=out.control is not None, ssrc=out.ssrc, sequence=out.sequence, timestamp=out.timestamp, now=now
+        )
+        sink = _Chained(
+            window.source(self._pacing.chunks),
+            stream,
+            Frame(out.control is not None),
+            window.preamble,
+            lambda: None,
+            data=out.data.dup(),
+            control=None if out.control is None else out.control.dup(),
+            counters=self.counters,
+        )
+        sink.sent = sent.set
+        stream.play(offset_bytes, now)
+        self._pacing.pacer.add(sink, over.set)
+        try:
+            while not sent.is_set():
+                if over.is_set():
+                    raise OSError("a lesson's file cannot be read")
+                if self._windows.rounds(window.item_id) is not window.round:
+                    return None, now
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(CHANNELS_LOOK_S):
+                        await sent.wait()
+            stamp = stream.rtp_timestamp()
+            return replace(out, sequence=stream.sequence, timestamp=stamp), stream.end_at
+        finally:
+            self._pacing.pacer.remove(sink)
+            sink.close()

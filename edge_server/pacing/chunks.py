@@ -10,6 +10,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +26,33 @@ LOADS_MAX_COUNT = 2
 Hands = Callable[[Callable[[], memoryview], Callable[["memoryview | OSError"], None]], None]
 """Does the first thing off the event loop, then calls the second on it with what came of it."""
 _Key = tuple[Path, int, Frame]
+
+
+class Reader(Protocol):
+    """Where the bytes of a source come from; read in a thread."""
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        """Return bytes of one block, fewer at the end.
+
+        Raises:
+            OSError: they cannot be read.
+        """
+
+    def close(self) -> None:
+        """Give it back."""
+
+
+class _File:
+    """One file, open as long as somebody plays it."""
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        return os.pread(self._descriptor, length_bytes, offset_bytes)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
 
 
 class Chunks:
@@ -55,15 +83,17 @@ class Chunks:
         whole = int.from_bytes(drawn, "big")
         return Numbers(whole & 0xFFFFFFFF, whole >> 32 & 0xFFFF, whole >> 48)
 
-    def open(self, path: Path, packets: Packets) -> Source:
+    def open(self, path: Path, packets: Packets, reader: Callable[[], Reader] | None = None) -> Source:
         """Open a file (lease), or share the one that is open; close each once.
+
+        Without a ``reader`` it is the file of that path.
 
         Raises:
             OSError: it cannot be opened.
         """
         source = self._sources.get(path)
         if source is None:
-            source = self._sources[path] = Source(self, path, os.open(path, os.O_RDONLY), packets)
+            source = self._sources[path] = Source(self, path, _File(path) if reader is None else reader(), packets)
         source.users += 1
         return source
 
@@ -118,7 +148,7 @@ class Chunks:
         """Take one user from an open file; the last one closes it."""
         source.users -= 1
         if not source.users:
-            os.close(source.descriptor)
+            source.reader.close()
             del self._sources[source.path]
             for key in [key for key in self._failed if key[0] == source.path]:
                 del self._failed[key]
@@ -127,9 +157,9 @@ class Chunks:
 class Source:
     """One open file."""
 
-    def __init__(self, chunks: Chunks, path: Path, descriptor: int, packets: Packets) -> None:
+    def __init__(self, chunks: Chunks, path: Path, reader: Reader, packets: Packets) -> None:
         """Made by ``Chunks.open``."""
-        self.path, self.descriptor, self.packets = path, descriptor, packets
+        self.path, self.reader, self.packets = path, reader, packets
         self.users = 0
         self._chunks = chunks
         self._numbers = chunks.numbers(path)
@@ -149,7 +179,7 @@ class Source:
         """
         packets = self.packets
         start, stop, stride = packets.starts[block], packets.starts[block + 1], packets.strides[block]
-        data = os.pread(self.descriptor, stop - start, start)
+        data = self.reader.read(start, stop - start)
         if len(data) != stop - start:
             raise OSError(f"{self.path.name} has become shorter: {len(data)} of {stop - start} bytes at {start}")
         times = packets.timeline.times_at(np.arange(start, stop, stride))

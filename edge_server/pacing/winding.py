@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 from edge_server.pacing.chunks import Hands, Source
@@ -64,8 +63,8 @@ class WoundSource:
         """Read the file that ``source`` holds open."""
         self.packets: Packets = wound.timeline.packets
         self._winding, self._source, self._hands = wound.winding, source, hands
-        descriptor = source.descriptor
-        self._made = Restamper(wound.winding, lambda length, offset: os.pread(descriptor, length, offset))
+        reader = source.reader
+        self._made = Restamper(wound.winding, lambda length, offset: reader.read(offset, length))
         self._ready: dict[int, memoryview] = {}
         self._loading: int | None = None
         self._failed: OSError | None = None

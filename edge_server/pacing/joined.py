@@ -1,0 +1,191 @@
+"""Linear channels for what sends by the clock: some airings as one file that nobody has written.
+
+A window is a row of airings whose bytes are the lessons' own, stamped anew as they are read (`media.ts_join`). It has a
+timeline, cuts and numbers as a file has, so that flows and chunks do not know the difference; windows are the same for
+all who watch, and the first packet of one goes on where the last of the one before ended.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from edge_server.linear.round import Round
+from edge_server.pacing.chunks import Chunks, Source
+from edge_server.pacing.timeline import Timeline
+from edge_server.packager import Offered
+from media.ts_index import TsIndex
+from media.ts_join import NotJoinable, Place, restamp
+from wire.mpegts import PTS_HZ, PTS_MODULO, discontinuity_preamble
+
+WINDOW_S = 3600.0
+"""About how long a window is; its index is some 1.5 MB."""
+WINDOWS_MAX_COUNT = 16
+
+Rounds = Callable[[str], Round | None]
+Look = Callable[[str, str], Offered | None]
+"""Gives the packaged lesson of an item id and a version."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One airing of a window."""
+
+    file: Path
+    index: TsIndex
+    place: Place
+    begin_bytes: int
+    shown_s: float
+    """When it begins to be shown, in npt of the window."""
+
+
+class Window:
+    """Some airings of a channel, a playable title (``egress.rtsp.words.Title``)."""
+
+    def __init__(self, round_: Round, first: int, parts: list[_Part], timeline: Timeline, key: Path) -> None:
+        """Made by `make_window`."""
+        self.round, self.first, self.timeline, self.key = round_, first, timeline, key
+        self.item_id, self.name = round_.channel.channel_id, round_.channel.name
+        self._parts = parts
+        self._begins = [each.begin_bytes for each in parts]
+        self._shown = [each.shown_s for each in parts]
+        self.begins_ticks = parts[0].place.shown_ticks
+        """npt 0, since the channel's epoch."""
+
+    @property
+    def following(self) -> int:
+        """Number of the airing after the window."""
+        return self.first + len(self._parts)
+
+    @property
+    def zero_s(self) -> float:
+        """Presentation time inside the stream at npt 0, in seconds."""
+        return self.begins_ticks % PTS_MODULO / PTS_HZ
+
+    def npt_of(self, moment: datetime) -> float:
+        """Return a moment as npt of the window; below 0 or above its duration outside."""
+        return (self.round.ticks_of(moment) - self.begins_ticks) / PTS_HZ
+
+    def seek(self, npt_s: float) -> tuple[float, int]:
+        """Return npt and byte of the last key frame not after this second."""
+        part = self._parts[max(0, bisect_right(self._shown, npt_s) - 1)]
+        zero_s = part.shown_s + part.place.ends.hidden_ticks / PTS_HZ
+        time_s, offset_bytes = part.index.seek(npt_s - zero_s)
+        return zero_s + time_s, part.begin_bytes + offset_bytes
+
+    def preamble(self, offset_bytes: int) -> bytes:
+        """Return the packets that make a jump to this byte legal; empty where nobody may jump to."""
+        part = self._part(offset_bytes)
+        at = offset_bytes - part.begin_bytes
+        point = next((each for each in part.index.keyframes if each.offset_bytes == at), None)
+        if point is None:
+            return b""
+        counters = {pid: cc + part.place.counters.get(pid, 0) & 15 for pid, cc in point.next_cc.items()}
+        pcr = int(part.place.clock(np.array([point.pcr_27mhz]))[0])
+        return discontinuity_preamble(counters, pcr_pid=part.index.pcr_pid, pcr=pcr)
+
+    def source(self, chunks: Chunks) -> Source:
+        """Open it for one flow."""
+        return chunks.open(self.key, self.timeline.packets, lambda: self)
+
+    def read(self, offset_bytes: int, length_bytes: int) -> bytes:
+        """Return bytes of one airing; each read opens the file, which may have gone (``chunks.Reader``).
+
+        Raises:
+            OSError: it cannot be read, or is no longer what it was.
+        """
+        part = self._part(offset_bytes)
+        descriptor = os.open(part.file, os.O_RDONLY)
+        try:
+            data = os.pread(descriptor, length_bytes, offset_bytes - part.begin_bytes)
+        finally:
+            os.close(descriptor)
+        try:
+            return bytes(restamp(data, part.place))
+        except NotJoinable as error:
+            raise OSError(f"{part.file.name}: {error}") from error
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _part(self, offset_bytes: int) -> _Part:
+        return self._parts[bisect_right(self._begins, offset_bytes) - 1]
+
+
+def make_window(round_: Round, first: int, count: int, look: Look, chunks: Chunks) -> Window | None:
+    """Put airings together; None when one of their lessons is not there any more."""
+    parts: list[_Part] = []
+    offsets, times, cuts = [], [], []
+    begin, zero = 0, round_.place(first)
+    for number in range(first, first + count):
+        slot, place = round_.airing(number).slot, round_.place(number)
+        found = look(slot.item_id, slot.version)
+        if found is None:
+            return None
+        index = found.packaged.ts_index
+        shown_s = (place.shown_ticks - zero.shown_ticks) / PTS_HZ
+        parts.append(_Part(found.packaged.ts, index, place, begin, shown_s))
+        own, own_s = index.pacing.offset_bytes[:-1], index.pacing.time_s[:-1]
+        offsets.append(own + begin)
+        times.append(place.retimed.at(own_s) + (shown_s - place.ends.delay_s + zero.ends.delay_s))
+        cuts += [begin + each.offset_bytes for each in index.keyframes]
+        begin += index.length_bytes
+    after = round_.place(first + count)
+    lasts_s = (after.shown_ticks - zero.shown_ticks) / PTS_HZ
+    offsets.append(np.array([begin]))
+    times.append(np.array([lasts_s - after.ends.delay_s + zero.ends.delay_s]))
+    key = Path("live", round_.channel.channel_id, f"{id(round_):x}-{first}-{count}")
+    timeline = Timeline(
+        np.concatenate(offsets),
+        np.maximum.accumulate(np.concatenate(times)),
+        begin,
+        lasts_s,
+        zero.ends.delay_s,
+        cuts=tuple(cuts),
+        numbers=chunks.numbers(key),
+    )
+    return Window(round_, first, parts, timeline, key)
+
+
+class Windows:
+    """The windows of all channels; the same object for all who watch the same."""
+
+    def __init__(self, rounds: Rounds, look: Look, chunks: Chunks, *, window_s: float = WINDOW_S) -> None:
+        """Prepare.
+
+        Args:
+            rounds: gives a channel by id.
+            look: gives a lesson.
+            chunks: where the windows' packets will be kept.
+            window_s: about how long a window is.
+        """
+        self.rounds, self._look, self._chunks, self._window_s = rounds, look, chunks, window_s
+        self._made: OrderedDict[Path, tuple[Round, Window]] = OrderedDict()
+
+    def at(self, channel_id: str, moment: datetime) -> Window | None:
+        """Return the window that holds a moment; None when there is none to play."""
+        round_ = self.rounds(channel_id)
+        return None if round_ is None else self.holding(round_, round_.number_at(round_.ticks_of(moment)))
+
+    def holding(self, round_: Round, number: int) -> Window | None:
+        """Return the window that holds an airing."""
+        count = max(1, round(self._window_s / (round_.channel.round_s / len(round_.channel.slots))))
+        first = number // count * count
+        key = Path(round_.channel.channel_id, str(first))
+        made = self._made.pop(key, None)
+        if made is None or made[0] is not round_:
+            window = make_window(round_, first, count, self._look, self._chunks)
+            if window is None:
+                return None
+            made = round_, window
+        self._made[key] = made
+        if len(self._made) > WINDOWS_MAX_COUNT:
+            self._made.popitem(last=False)
+        return made[1]
