@@ -18,13 +18,16 @@ from edge_server.pacing.framing import RAW, Frame, frame
 from edge_server.pacing.stream import SLIP_S, Stream
 from edge_server.pacing.timeline import PAYLOAD_MAX_BYTES, Packets
 from edge_server.pacing.winding import Wound, WoundSource
-from wire.rtp import RtpError, parse_rtcp
 from wire.rtsp import write_interleaved
 
 TCP_STUCK_S = 30.0
 """A TCP reader that takes nothing for so long loses its connection."""
 DATAGRAM_MAX_BYTES = 2048
 _DATAGRAMS_A_LOOK = 32
+
+
+Datagram = tuple[bool, bytes, tuple[str, int] | None]
+"""To the control port?, what it says, and where it comes from when not from where media goes."""
 
 
 class Supply(Protocol):
@@ -188,9 +191,17 @@ class Sink(ABC):
         """Return what becomes readable when the box gives a sign of life beside the RTSP connection."""
         return ()
 
-    def heard(self) -> bool:
-        """Tell whether the box has given one since last asked."""
-        return False
+    def datagrams(self) -> list[Datagram]:
+        """Return what has come to the media ports since last asked."""
+        return []
+
+    def turn(self, control: bool, address: tuple[str, int]) -> None:
+        """Send media (or control) to another port from now on."""
+        raise NotImplementedError("no ports of its own")
+
+    def reply(self, control: bool, data: bytes) -> None:
+        """Send a datagram where media (or control) goes."""
+        raise NotImplementedError("no ports of its own")
 
     def stuck(self, now: float) -> bool:
         """Tell whether the reader has taken nothing for too long."""
@@ -205,7 +216,7 @@ class Sink(ABC):
 class UdpSink(Sink):
     """Datagrams from a pair of connected sockets: to the peer's own address, and to no other."""
 
-    __slots__ = ("_control", "_counters", "_data", "_out")
+    __slots__ = ("_control", "_counters", "_data", "_ears", "_out")
 
     def __init__(
         self,
@@ -217,12 +228,13 @@ class UdpSink(Sink):
         *,
         data: socket.socket,
         control: socket.socket | None,
+        ears: tuple[socket.socket, ...] = (),
         counters: Counter[str],
         way: Way | None = None,
     ) -> None:
-        """Own the sockets."""
+        """Own the sockets; ``ears`` are on the same ports (data, control) and hear everybody else."""
         super().__init__(source, stream, kind, preamble, ended)
-        self._data, self._control, self._counters = data, control, counters
+        self._data, self._control, self._ears, self._counters = data, control, ears, counters
         self._out = Datagrams(data, self._head + PAYLOAD_MAX_BYTES, counters, way)
 
     def send(self, run: memoryview, width_bytes: int, count: int) -> int:
@@ -245,22 +257,40 @@ class UdpSink(Sink):
 
     def descriptors(self) -> tuple[int, ...]:
         """See Sink."""
-        return tuple(each.fileno() for each in (self._data, self._control) if each is not None)
+        return tuple(each.fileno() for each in (self._data, self._control, *self._ears) if each is not None)
 
-    def heard(self) -> bool:
-        """See Sink: any datagram to the data port (a NAT punch), or RTCP to the control port."""
-        alive = any([True for _ in _waiting(self._data)])
-        for datagram in _waiting(self._control) if self._control is not None else ():
-            with suppress(RtpError):
-                alive = bool(parse_rtcp(datagram)) or alive
-        return alive
+    def datagrams(self) -> list[Datagram]:
+        """See Sink."""
+        found: list[Datagram] = [(False, data, None) for data, _ in _waiting(self._data)]
+        if self._control is not None:
+            found += [(True, data, None) for data, _ in _waiting(self._control)]
+        for control, ear in enumerate(self._ears):
+            found += [(bool(control), data, (source[0], source[1])) for data, source in _waiting(ear)]
+        return found
+
+    def turn(self, control: bool, address: tuple[str, int]) -> None:
+        """See Sink."""
+        sock = self._control if control else self._data
+        try:
+            if sock is not None:
+                sock.connect(address)
+        except OSError:
+            self._counters["turns failed"] += 1
+
+    def reply(self, control: bool, data: bytes) -> None:
+        """See Sink."""
+        if control:
+            self.send_control(data)
+        else:
+            self._out.send(memoryview(data), len(data))
 
     def close(self) -> None:
         """See Sink."""
         super().close()
         self._data.close()
-        if self._control is not None:
-            self._control.close()
+        for each in (self._control, *self._ears):
+            if each is not None:
+                each.close()
 
 
 class TcpSink(Sink):
@@ -352,10 +382,10 @@ class TcpSink(Sink):
             self._write(write_interleaved(self._control_channel, packet))
 
 
-def _waiting(sock: socket.socket) -> list[bytes]:
+def _waiting(sock: socket.socket) -> list[tuple[bytes, tuple[str, int]]]:
     found = []
     with suppress(BlockingIOError):
         for _ in range(_DATAGRAMS_A_LOOK):
             with suppress(ConnectionRefusedError):
-                found.append(sock.recv(DATAGRAM_MAX_BYTES))
+                found.append(sock.recvfrom(DATAGRAM_MAX_BYTES))
     return found

@@ -431,6 +431,58 @@ async def test_a_strangers_punch_neither_turns_a_stream_nor_keeps_it_alive(lesso
             await until(lambda: next(iter(service.viewings)).last_seen_s > seen, "the box's own is a sign of life")
 
 
+ZTE = bytes.fromhex("5a585631305354427fffffff0a000009")
+
+
+@pytest.mark.parametrize("family", ["zte", "huawei"])
+async def test_a_boxs_punch_turns_its_stream_and_a_strangers_does_not(lesson: Edge, family: str) -> None:
+    """The announced ports are those before the translator; what comes out of it has others."""
+    with udp_pair() as (inside, _), udp_pair() as (outside, outside_control), udp_pair() as (foreign, _):
+        port = inside.getsockname()[1]
+        async with serving(lesson) as service, box(service) as one:
+            line = f"Transport: MP2T/RTP/UDP;unicast;client_address=10.0.0.9;client_port={port}-{port + 1};mode=PLAY"
+            answer = await one.ask("SETUP", line, f"x-NAT_Address: 10.0.0.9:{port}", url=one.url + "/trackID=1")
+            one.session = re.search(r"Session: ([^;\r]+)", answer)[1]  # type: ignore[index]
+            server = int(re.search(r"server_port=(\d+)-", answer)[1])  # type: ignore[index]
+            key = int(re.search(r"x-NAT: on;ssrc=(\d+)\r", answer)[1])  # type: ignore[index]
+            assert "x-KeepAliveInterval: 60\r\n" in answer
+            if family == "zte":
+                good, bad = (ZTE + struct.pack(">HH", each, 45001) + bytes(64) for each in (port, port + 7))
+            else:
+                good, bad = (struct.pack(">BBHI", 0, 1, 0, each & 0xFFFFFFFF) for each in (key, key + 1))
+            await one.ask("PLAY", "Range: npt=0-")
+            loop = asyncio.get_running_loop()
+            numbers = [parse_sequence(await loop.sock_recv(inside, 2048))]
+            seen = next(iter(service.viewings)).last_seen_s
+            for each in (bad, good[:-1], good + b"x", b"", b"punch", struct.pack(">BBHI", 0, 2, 0, key)):
+                foreign.sendto(each, ("127.0.0.1", server))
+                numbers.append(parse_sequence(await loop.sock_recv(inside, 2048)))
+            assert next(iter(service.viewings)).last_seen_s == seen
+            with pytest.raises(BlockingIOError):
+                foreign.recv(2048)
+            outside.sendto(good, ("127.0.0.1", server))
+            outside_control.sendto(good, ("127.0.0.1", server + 1))
+            first = await loop.sock_recv(outside, 2048)
+            if family == "huawei":
+                assert first == struct.pack(">BBHI", 0, 2, 0, key), "the box waits for this answer"
+                assert await loop.sock_recv(outside_control, 2048) == first
+                first = await loop.sock_recv(outside, 2048)
+            while True:
+                try:
+                    numbers.append(parse_sequence(inside.recv(2048)))
+                except BlockingIOError:
+                    break
+            numbers += [parse_sequence(first), parse_sequence(await loop.sock_recv(outside, 2048))]
+            assert numbers == [(numbers[0] + index) & 0xFFFF for index in range(len(numbers))], "nothing is lost"
+            assert next(iter(service.viewings)).last_seen_s > seen
+            while not one.notices:
+                await one.message()
+            last = b""
+            async with asyncio.timeout(5):
+                while len(last) < 7 or last[-7] != 203:
+                    last = await loop.sock_recv(outside_control, 2048)
+
+
 async def test_the_end_of_datagrams_is_told_twice_in_time(lesson: Edge) -> None:
     with udp_pair() as (data, _):
         port = data.getsockname()[1]

@@ -10,10 +10,13 @@ from collections import Counter
 from collections.abc import Callable
 
 from edge_server.egress.rtsp.address import CONTROL, Address, parse_address
+from edge_server.egress.rtsp.nat import alive, answers, expects_punch, judge
 from edge_server.egress.rtsp.negotiate import Link, answer, choose
 from edge_server.egress.rtsp.playing import BadRange, NoClock, Place, plan, speed
 from edge_server.egress.rtsp.profiles import DEFAULT, profile_for
 from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
+from edge_server.egress.rtsp.requests import KNOWN_BUT_REFUSED, fault
+from edge_server.egress.rtsp.requests import session_id as session_id_of
 from edge_server.egress.rtsp.rules import Rules, elsewhere
 from edge_server.egress.rtsp.session import Session
 from edge_server.egress.rtsp.words import (
@@ -46,12 +49,6 @@ SESSIONS_MAX_COUNT = 4
 """Sessions of one connection."""
 REPEAT_NOTICE_S = 2.0
 CLOSE_AFTER_END_S = 10.0
-
-TOLERATED = frozenset(
-    ("bare-header", "bare-lf", "extra-space", "folded-header", "lower-case-method", "not-utf8", "odd-header-name")
-)
-"""Deviations of requests that are served all the same; others are answered 400 (or 505)."""
-_KNOWN_BUT_REFUSED = frozenset(("ANNOUNCE", "RECORD", "REDIRECT"))
 
 
 class Conversation:
@@ -88,6 +85,7 @@ class Conversation:
         self._own_cseq = 0
         self._cseq: str | None = None
         self._profile = DEFAULT
+        self._listens = False
         self._then: Callable[[Event, float], list[Command]] | None = None
         self._closing = False
 
@@ -106,8 +104,7 @@ class Conversation:
             case Interleaved():
                 return self._frame(event, now)
             case Heard():
-                self._viewings.seen(event.session_id, now)
-                return []
+                return self._heard(event, now)
             case Ended():
                 return self._ended(event.session_id, now)
             case Stuck():
@@ -146,13 +143,11 @@ class Conversation:
         self._profile = profile_for(request.headers.get("User-Agent")) or self._profile
         codes = {each.code for each in request.deviations}
         self._counters.update(f"deviation {code}" for code in codes)
-        if "version" in codes:
-            return self._refuse(505)
-        if self._cseq is None or not codes <= TOLERATED:
-            return self._refuse(400)
-        if request.headers.get("Require") is not None:
-            return self._refuse(551, [("Unsupported", request.headers.get("Require", "") or "")])
-        session_id = _session_id(request)
+        refusal = fault(request)
+        if refusal is not None:
+            return self._refuse(*refusal)
+        self._listens = self._listens or expects_punch(request, self._profile)
+        session_id = session_id_of(request)
         if session_id is not None:
             self._viewings.seen(session_id, now)
         match request.method:
@@ -171,7 +166,7 @@ class Conversation:
                 return self._pause(session, now) if request.method == "PAUSE" else self._teardown(session)
             case "GET_PARAMETER" | "SET_PARAMETER":
                 return self._parameter(request, session_id, now)
-            case method if method in _KNOWN_BUT_REFUSED:
+            case method if method in KNOWN_BUT_REFUSED:
                 return self._refuse(405, [("Allow", PUBLIC)])
             case _:
                 return self._refuse(501, [("Public", PUBLIC)])
@@ -217,11 +212,11 @@ class Conversation:
             return self._refuse(453)
         if old is None and self._busy():
             return self._turn_away(address)
-        self._then = lambda event, now: self._setup_found(event, address, link, session_id, now)
+        self._then = lambda event, now: self._setup_found(event, request, address, link, session_id, now)
         return [Look(address.item_id, address.rendition)]
 
     def _setup_found(
-        self, event: Event, address: Address, link: Link, session_id: str | None, now: float
+        self, event: Event, request: Request, address: Address, link: Link, session_id: str | None, now: float
     ) -> list[Command]:
         if not isinstance(event, Found) or event.title is None:
             return self._refuse(404)
@@ -243,9 +238,9 @@ class Conversation:
             now=now,
             continuous=self._rules.continuous,
         )
-        session = Session(session_id, title, link, stream, address.base)
-        self._then = lambda event, now: self._setup_opened(event, session)
-        return [*released, Open(session_id, title, link, stream)]
+        session = Session(session_id, title, link, stream, address.base, self._draw(32))
+        self._then = lambda event, now: self._setup_opened(event, request, session)
+        return [*released, Open(session_id, title, link, stream, self._listens)]
 
     def _crowded(self) -> bool:
         return self._busy() or len(self._viewings) >= self._viewings.max_count
@@ -259,14 +254,15 @@ class Conversation:
         location = elsewhere(self._rules.neighbour, address.base)
         return self._refuse(453) if location is None else self._refuse(302, [("Location", location)])
 
-    def _setup_opened(self, event: Event, session: Session) -> list[Command]:
+    def _setup_opened(self, event: Event, request: Request, session: Session) -> list[Command]:
         if not isinstance(event, Opened):
             self._viewings.end(session.session_id)
             return self._refuse(503)
         self._sessions[session.session_id] = session
         chosen = answer(session.link, source=self._host, server_port=event.server_port, ssrc=session.stream.ssrc)
         timeout = f"{session.session_id};timeout={self._viewings.timeout_s:.0f}"
-        return [self._answer(200, [("Session", timeout), ("Transport", write_transport(chosen))])]
+        nat = answers(request, session, self._viewings.timeout_s)
+        return [self._answer(200, [("Session", timeout), ("Transport", write_transport(chosen)), *nat])]
 
     def _play(self, request: Request, session: Session, now: float) -> list[Command]:
         stream = session.stream
@@ -326,6 +322,15 @@ class Conversation:
         return [self._answer(200, headers, session_id, body=body)]
 
     # Everything else
+
+    def _heard(self, event: Heard, now: float) -> list[Command]:
+        session = self._sessions.get(event.session_id)
+        if session is None:
+            return []
+        done = judge(event, session, self._box)
+        if done or alive(event):
+            self._viewings.seen(event.session_id, now)
+        return done
 
     def _frame(self, frame: Interleaved, now: float) -> list[Command]:
         for session in self._sessions.values():
@@ -391,8 +396,3 @@ class Conversation:
     def _refuse(self, status: int, headers: list[tuple[str, str]] | None = None, *, why: str = "") -> list[Command]:
         self._counters[f"refused {status}"] += 1
         return [reply(self._cseq, self._banner, status, headers or [], why=why)]
-
-
-def _session_id(request: Request) -> str | None:
-    value = request.headers.get("Session")
-    return None if value is None else value.partition(";")[0].strip()

@@ -27,11 +27,13 @@ from edge_server.egress.rtsp.words import (
     NotOpened,
     Open,
     Opened,
+    Reply,
     Send,
     Start,
     Stop,
     Stuck,
     Tick,
+    Turn,
     Unreadable,
     Wind,
 )
@@ -159,6 +161,10 @@ class Connection:
                 return self._conversation.handle(Found(self._look(command.item_id, command.rendition)), now)
             case Open():
                 return self._conversation.handle(self._open(command), now)
+            case Turn():
+                self._sinks[command.session_id].turn(command.control, command.address)
+            case Reply():
+                self._sinks[command.session_id].reply(command.control, command.data)
             case Wind():
                 self._wind(command)
             case Start():
@@ -202,15 +208,25 @@ class Connection:
             )
             return Opened(None)
         try:
-            data, control, ports = open_pair(self._local, self._peer, link.client_port or (0, 0))
+            ports = open_pair(self._local, self._peer, link.client_port or (0, 0), listens=command.listens)
         except OSError as error:
             source.close()
             return NotOpened(str(error))
-        sink = UdpSink(source, stream, kind, title.preamble, ended, data=data, control=control, counters=self._counters)
+        sink = UdpSink(
+            source,
+            stream,
+            kind,
+            title.preamble,
+            ended,
+            data=ports.data,
+            control=ports.control,
+            ears=ports.ears,
+            counters=self._counters,
+        )
         self._sinks[session_id] = sink
         for each in sink.descriptors():
             asyncio.get_running_loop().add_reader(each, self._heard, session_id)
-        return Opened(ports)
+        return Opened(ports.numbers)
 
     def _wind(self, command: Wind) -> None:
         sink = self._sinks[command.session_id]
@@ -226,8 +242,8 @@ class Connection:
 
     def _heard(self, session_id: str) -> None:
         sink = self._sinks.get(session_id)
-        if sink is not None and sink.heard():
-            self._tell(Heard(session_id))
+        for control, data, source in () if sink is None else sink.datagrams():
+            self._tell(Heard(session_id, control, data, source))
 
     def _stop(self, session_id: str, *, goodbye: bool) -> None:
         sink = self._sinks.get(session_id)

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import socket
+from typing import NamedTuple
 
 _TRIES_MAX_COUNT = 64
 
 
-def open_pair(
-    local: str, peer: str, client_port: tuple[int, int]
-) -> tuple[socket.socket, socket.socket | None, tuple[int, int]]:
-    """Open non-blocking sockets connected to the peer's ports; return data, control and our port numbers.
+class Ports(NamedTuple):
+    """Non-blocking sockets of one session."""
 
-    When the peer named one port only, there is no control socket.
+    data: socket.socket
+    control: socket.socket | None
+    """None when the peer named one port only."""
+    numbers: tuple[int, int]
+    ears: tuple[socket.socket, ...] = ()
+    """On the same ports, of data and control: they hear whoever is not the peer's announced port."""
+
+    def close(self) -> None:
+        """Give all back."""
+        for each in (self.data, self.control, *self.ears):
+            if each is not None:
+                each.close()
+
+
+def open_pair(local: str, peer: str, client_port: tuple[int, int], *, listens: bool = False) -> Ports:
+    """Open sockets connected to the peer's ports; ``listens`` opens ears, too.
 
     Raises:
         OSError: no free pair, or the peer cannot be reached from here.
@@ -24,28 +38,46 @@ def open_pair(
         if port % 2:
             data.close()
             continue
-        control = None
+        ports = Ports(data, None, (port, port))
         try:
             data.connect((peer, client_port[0]))
-            if client_port[0] == client_port[1]:
-                return data, None, (port, port)
-            control = _bound(family, local, port + 1)
-            control.connect((peer, client_port[1]))
-            return data, control, (port, port + 1)
+            if client_port[0] != client_port[1]:
+                ports = Ports(data, _bound(family, local, port + 1), (port, port + 1))
+                assert ports.control is not None
+                ports.control.connect((peer, client_port[1]))
+            return ports._replace(ears=_ears(family, local, ports)) if listens else ports
         except OSError as error:
-            data.close()
-            if control is not None:
-                control.close()
-                raise
-            if port + 1 > 65535 or error.errno is None:
+            ports.close()
+            if ports.control is not None or port + 1 > 65535 or error.errno is None:
                 raise
     raise OSError(f"no free pair of UDP ports after {_TRIES_MAX_COUNT} tries")
 
 
-def _bound(family: int, local: str, port: int) -> socket.socket:
+def _ears(family: socket.AddressFamily, local: str, ports: Ports) -> tuple[socket.socket, ...]:
+    """Bind each port a second time. The kernel gives a datagram to the connected socket when it is from that peer."""
+    found: list[socket.socket] = []
+    try:
+        for each in (ports.data, ports.control):
+            if each is None:
+                continue
+            # Only while the second is bound: otherwise other sessions could be given the same port.
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            found.append(_bound(family, local, each.getsockname()[1], shared=True))
+            for both in (each, found[-1]):
+                both.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    except OSError:
+        for each in found:
+            each.close()
+        raise
+    return tuple(found)
+
+
+def _bound(family: socket.AddressFamily, local: str, port: int, *, shared: bool = False) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((local, port))
     except OSError:
         sock.close()

@@ -21,6 +21,8 @@ class Profile:
     banner: str = ""
     """``Server:`` by which the family knows its own kind; it then uses what only its own kind understands
     (reference/stb_protocols §4.1)."""
+    punches: bool = False
+    """It punches holes into address translators without saying so first."""
     clock_status: int = 457
     """Answer to a range in absolute time, where there is none (reference/stb_protocols §4.7)."""
 
@@ -28,8 +30,8 @@ class Profile:
 DEFAULT = Profile("default")
 PROFILES = (
     Profile("lavf", ("lavf",), stream_npt=True),
-    Profile("huawei", ("huawei", "hw_stb"), banner="HMS_V1R2"),
-    Profile("zte", ("zte ltd",), banner="ZMSS_ChinaTelcom2.2", clock_status=455),
+    Profile("huawei", ("huawei", "hw_stb"), banner="HMS_V1R2", punches=True),
+    Profile("zte", ("zte ltd",), banner="ZMSS_ChinaTelcom2.2", punches=True, clock_status=455),
 )
 """In the order in which they are asked. ``lavf``: ffmpeg and what is built on its libavformat (mpv, Kodi)."""
 

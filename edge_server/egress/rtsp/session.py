@@ -19,6 +19,8 @@ class Session:
     link: Link
     stream: Stream
     base: str
+    nat_key: int
+    """Number by which a punch of the box shows that it is this session's; nobody else knows it."""
     ended_at: float | None = None
     repeated: bool = False
     wound: Wound | None = None

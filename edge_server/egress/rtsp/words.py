@@ -93,9 +93,14 @@ class NotOpened:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A datagram came from the box of this session: it is alive."""
+    """A datagram came to a port of this session."""
 
     session_id: str
+    control: bool = False
+    """To the control port."""
+    data: bytes = b""
+    source: tuple[str, int] | None = None
+    """Where from, when not from the port that media goes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +174,26 @@ class Open:
     title: Title
     link: Link
     stream: Stream
+    listens: bool = False
+    """Datagrams from elsewhere than the announced port are heard, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Send media (or control) of this session to another port from now on."""
+
+    session_id: str
+    control: bool
+    address: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Send this datagram where media (or control) goes."""
+
+    session_id: str
+    control: bool
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,4 +233,4 @@ class Hangup:
     why: str
 
 
-Command = Send | Look | Open | Wind | Start | Stop | Close | Hangup
+Command = Send | Look | Open | Turn | Reply | Wind | Start | Stop | Close | Hangup
