@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import re
@@ -17,74 +16,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.courseware import (
-    CATALOGUE_PATH,
-    Asset,
     Catalogue,
-    Column,
-    Courseware,
-    ItemClass,
-    MediaFamily,
-    encode_catalogue,
 )
 from edge_server.catalog import CatalogView
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal.huawei import DIALECT
 from edge_server.portal.huawei.dialect import HuaweiDialect
-from edge_server.sessions.accounts import Account
 from edge_server.sessions.logins import Logins
-from edge_server.store import StoredFile
-from tests.views import snapshot_of
+from tests.old_boxes import ACCOUNTS, CATALOGUE, HOST, RTSP, STBID, counted_logins, item, view_of
 from wire import ctc
 
-STBID = "0010019900E0680200001A2B3C4D5E6F"
-HOST, RTSP = "192.0.2.1:8800", "192.0.2.1:8554"
-ACCOUNTS = {
-    each.user_id: each
-    for each in (
-        Account(user_id="edu001@itv", password="123456"),
-        Account(user_id="edu002@itv", password="100001", encryption_type="0002", face="CU"),
-        Account(user_id="edu003@itv", password="123456", encryption_type="0003", charset="gbk"),
-    )
-}
 PASSWORDS = {user_id: each.password for user_id, each in ACCOUNTS.items()}
-NASTY = """张老师说:"别'急'", <script>alert(1)</script>\r\n\\'); // 第1课"""
-
-
-def item(item_id: str, title: str, column_id: str = "1", family: MediaFamily = MediaFamily.VIDEO) -> Courseware:
-    return Courseware(
-        item_id=item_id,
-        title=title,
-        item_class=ItemClass.EDUCATION,
-        column_id=column_id,
-        family=family,
-        issued_at="2026-01-01T00:00:00Z",
-        duration_s=61.6,
-        page=Asset(
-            path=f"courseware/{item_id}/page/index.html", sha256="0" * 64, length_bytes=1, media_type="text/html"
-        )
-        if family is MediaFamily.PICTURE_TEXT
-        else None,
-    )
-
-
-CATALOGUE = Catalogue(
-    columns=(Column(column_id="2", title='农业 "技术"', order=2), Column(column_id="1", title="安全", order=1)),
-    courseware=(
-        item("10000003", "安全用电"),
-        item("10000001", NASTY, "2"),
-        item("10000002", "图文, 一则", "2", MediaFamily.PICTURE_TEXT),
-        item("10000009", "无栏目", "7"),
-    ),
-)
-
-
-def view_of(catalogue: Catalogue, folder: Path, seq: int = 7) -> CatalogView:
-    raw = encode_catalogue(catalogue)
-    file = folder / f"catalogue-{seq}.json"
-    file.write_bytes(raw)
-    stored = StoredFile(CATALOGUE_PATH, hashlib.sha256(raw).hexdigest(), len(raw), str(file))
-    issued = datetime(2026, 1, 1, tzinfo=UTC)
-    return CatalogView(snapshot_of(seq, "library", issued, {CATALOGUE_PATH: stored}, listing=catalogue))
 
 
 @dataclass
@@ -98,7 +40,7 @@ class Box:
     cookies: dict[str, str] = field(default_factory=dict)
     now_s: float = 0.0
     remote: str = "192.0.2.50"
-    logins: Logins = field(default_factory=lambda: counted_logins())
+    logins: Logins = field(default_factory=counted_logins)
     seen: dict[str, Any] = field(default_factory=dict)
     """Further parts of the state."""
 
@@ -138,11 +80,6 @@ class Box:
         return json.loads(self.ask(f"/EPG/jsp/gdhdpublic/Ver.3/common/data.jsp?{query}").body)
 
 
-def counted_logins() -> Logins:
-    numbers = itertools.count(1)
-    return Logins(ACCOUNTS.get, token=lambda: f"{next(numbers):032X}")
-
-
 def text(reply: PortalReply) -> str:
     assert reply.status == 200
     charset = reply.media_type.partition("charset=")[2]
@@ -151,7 +88,7 @@ def text(reply: PortalReply) -> str:
 
 @pytest.fixture
 def view(tmp_path: Path) -> CatalogView:
-    return view_of(CATALOGUE, tmp_path)
+    return view_of(tmp_path)
 
 
 @pytest.fixture(params=["CTC", "CU"])
@@ -262,7 +199,7 @@ def test_titles_with_everything_in_them_stay_one_record_and_no_markup(box: Box) 
 
 def test_an_item_listed_twice_in_the_catalogue_is_shown_once(tmp_path: Path) -> None:
     twice = Catalogue(courseware=(item("1", "一"), item("2", "二"), item("1", "又一")))
-    box = Box(view_of(twice, tmp_path))
+    box = Box(view_of(tmp_path, twice))
     box.log_in()
     assert [(each.channel_id, each.name) for each in ctc.parse_channel_page(box.channels()).channels] == [
         ("1", "一"),
@@ -271,7 +208,7 @@ def test_an_item_listed_twice_in_the_catalogue_is_shown_once(tmp_path: Path) -> 
 
 
 def test_an_empty_catalogue_is_an_empty_list(tmp_path: Path) -> None:
-    box = Box(view_of(Catalogue(), tmp_path))
+    box = Box(view_of(tmp_path, Catalogue()))
     box.log_in()
     read = ctc.parse_channel_page(box.channels())
     assert (read.count, read.channels) == (0, ())
@@ -280,7 +217,7 @@ def test_an_empty_catalogue_is_an_empty_list(tmp_path: Path) -> None:
 
 def test_a_withdrawn_lesson_is_nowhere(box: Box, tmp_path: Path) -> None:
     box.log_in()
-    box.view = view_of(Catalogue(columns=CATALOGUE.columns, courseware=CATALOGUE.courseware[1:]), tmp_path, 8)
+    box.view = view_of(tmp_path, Catalogue(columns=CATALOGUE.columns, courseware=CATALOGUE.courseware[1:]), 8)
     assert "10000003" not in box.channels()
     answer = box.data("Action=vodInfoById&vodId=10000003")
     assert answer["result"] == {} and "没有这个课件" in answer["message"]
@@ -296,7 +233,7 @@ def test_heartbeat(box: Box, path: str, tmp_path: Path) -> None:
     assert text(box.ask(url)) == (
         "[HEARTBIT]\r\nUserValid=true\r\nNextCallInterval=300\r\nChannelVer=7\r\n[MESSAGE]\r\n[END]\r\n"
     )
-    box.view = view_of(Catalogue(), tmp_path, 8)
+    box.view = view_of(tmp_path, Catalogue(), 8)
     assert "ChannelVer=8\r\n" in text(box.ask(url))
     assert "UserValid=true" in text(box.ask(url, cookies={}))
     assert "UserValid=false" in text(box.ask(url, cookies={}, remote="192.0.2.99"))
@@ -396,7 +333,7 @@ def test_an_unknown_action_says_so(box: Box) -> None:
 
 @pytest.fixture(scope="module")
 def shared_view(tmp_path_factory: pytest.TempPathFactory) -> CatalogView:
-    return view_of(CATALOGUE, tmp_path_factory.mktemp("view"))
+    return view_of(tmp_path_factory.mktemp("view"))
 
 
 PAGES = [
