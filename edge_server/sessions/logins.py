@@ -240,15 +240,16 @@ class Logins:
             raise LoginRefused(Refusal.OTHER_BOX)
         if not _STBID.fullmatch(plain.stbid):
             raise LoginRefused(Refusal.OTHER_BOX)
-        used = self._used.get(plain.encrypt_token)
+        token = plain.encrypt_token.upper()  # hex digits: some boxes are given them in lower case
+        used = self._used.get(token)
         if used is not None and (used.login.user_id, used.login.stbid) == (account.user_id, plain.stbid):
             if self._logins.get(used.login.session_id) is used.login:
                 return used.login
             raise LoginRefused(Refusal.TOKEN_STALE)
-        challenge = self._challenges.get(plain.encrypt_token)
+        challenge = self._challenges.get(token)
         if challenge is None or challenge.user_id != account.user_id:
             raise LoginRefused(Refusal.TOKEN_STALE)
-        del self._challenges[plain.encrypt_token]
+        del self._challenges[token]
         self.deviations.update(each.code for each in plain.deviations)
         login = Login(
             session_id=self._token(),
@@ -264,7 +265,7 @@ class Logins:
             key_rule=key_rule,
         )
         self._enter(login)
-        self._used[plain.encrypt_token] = _Used(login, now_s + RETRY_WINDOW_S)
+        self._used[token] = _Used(login, now_s + RETRY_WINDOW_S)
         return login
 
     def _enter(self, login: Login) -> None:

@@ -33,6 +33,8 @@ PATHS = {
         "/VSP/V3/QueryPlaybillList",
         "/esaas/v2/live/channel",
         "/esaas/v1/live/program",
+        "/UICloudAuthClient/api/authentication",
+        "/UICloudAuthClient/api/authurl",
     ],
     "zte": [
         "/iptvepg/platform/index.jsp",
@@ -51,6 +53,8 @@ PATHS = {
         "/iptvepg/frame80/channel/ztedatajsp/prevueList.jsp",
         "/iptvepg/frame1/sdk_getcolumnlist.jsp",
         "/iptv3a/UserAuthenticationAction.do",
+        "/auth",
+        "/uploadAuthInfo",
     ],
 }
 NAMES = [

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge_server.portal.huawei import DIALECT
-from tests.old_boxes import CHANNELS, LESSONS, NOW, STBID, Asker, authenticator, view_of
+from tests.old_boxes import CHANNELS, HOST, LESSONS, NOW, STBID, Asker, authenticator, view_of
 from wire import ctc
 
 CHINA = timedelta(hours=8)
@@ -35,6 +35,23 @@ def post(box: Asker, path: str, asked: Any) -> Any:
 
 def in_utc(text: str, shape: str) -> datetime:
     return (datetime.strptime(text, shape) - CHINA).replace(tzinfo=UTC)  # noqa: DTZ007
+
+
+def test_boxes_of_the_unified_cloud_come_in_by_its_door(box: Asker) -> None:
+    page = box.page("/UICloudAuthClient/api/authentication?UserID=edu001@itv&Action=Login")
+    token = re.search(r"CTCGetAuthInfo\(['\"]([a-f0-9]+)['\"]\)", page)
+    assert token
+    wrong = {"UserID": "edu001@itv", "authenticator": authenticator(token[1], password="654321")}
+    assert "document.location" not in box.page("/UICloudAuthClient/api/authurl", wrong)
+    form = {"UserID": "edu001@itv", "authenticator": authenticator(token[1])}
+    onward = re.search(r'document\.location\s*=\s*"([^"]+)"', box.page("/UICloudAuthClient/api/authurl", form))
+    assert onward
+    reply = box.ask(onward[1])
+    assert reply.status == 302 and dict(reply.headers)["Set-Cookie"] == f"EPGIP_PORT={HOST}; Path=/"
+    assert "authLoginHWCTC.jsp" in box.page(dict(reply.headers)["Location"])
+    assert "UserToken" in log_in(box)
+    box.page("/UICloudAuthClient/api/authentication?UserID=edu001@itv&Action=Logout")
+    assert len(box.logins) == 0
 
 
 @pytest.mark.parametrize("face", ["CTC", "CU", "CM"])

@@ -169,6 +169,19 @@ def test_utstarcom_boxes_come_in_by_their_own_door(box: Asker) -> None:
     assert len(ctc.parse_channel_page(box.page(zte.parse_location(page))).channels) == len(LIST)
 
 
+def test_ctc_2_boxes_make_their_own_address_of_what_they_are_told(box: Asker) -> None:
+    page = box.page("/auth?UserID=edu001@itv&Action=Login")
+    form = {"UserID": "edu001@itv", "Authenticator": authenticator(zte.parse_auth_info(page))}
+    assert zte.parse_form_action(page) == "/uploadAuthInfo"
+    page = box.page("/uploadAuthInfo", {**form, "AccessMethod": "dhcp", "AccessUserName": "x"})
+    told = {each.key: each.value for each in ctc.parse_set_configs(page)}
+    url = f"{told['EPGDomain']}?UserToken={told['UserToken']}&UserID=edu001@itv&UserIP=10.0.0.9"
+    first = box.page(url)
+    second = zte.parse_location(first)
+    assert "top.document.location" in first and "loadbalanced=1" in second
+    assert "funcportalauth.jsp" in zte.parse_form_action(box.page(second))
+
+
 def test_a_wrong_password_gets_no_token_and_an_error_page(box: Asker) -> None:
     page = z2(box, password="654321")
     assert "UserToken" not in page and zte.parse_error(page) == 2 and "账号或密码不对" in page

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal._ctc.channels import channel_list
 from edge_server.portal._ctc.pages import REFUSED, Paper, echo, parameter, retry_after
-from edge_server.portal.huawei import guide, lessons
+from edge_server.portal.huawei import cloud, guide, lessons
 from edge_server.portal.huawei.answers import drop_session, login_url, session_lost, set_session
 from edge_server.sessions.logins import Attempt, Login, LoginRefused
 from wire import ctc
@@ -38,7 +38,7 @@ class HuaweiDialect:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """See Dialect."""
-        return ("/EDS/", "/EPG/", "/VSP/", "/esaas/")
+        return ("/EDS/", "/EPG/", "/VSP/", "/esaas/", "/UICloudAuthClient/")
 
     def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
         """See Dialect."""
@@ -56,6 +56,12 @@ class HuaweiDialect:
             return self._redirect(request, paper)
         if request.path == "/EPG/jsp/AuthenticationURL":
             return self._login_page(request, state, paper)
+        if request.path == cloud.AUTHENTICATION:
+            if parameter(request, "Action").lower() == "logout":
+                return self._login_page(request, state, paper)
+            return cloud.token_page(request, state, paper)
+        if request.path == cloud.AUTH_URL:
+            return cloud.send_on(request, state, paper)
         if ctc.is_heartbeat_path(request.path):
             return self._heartbeat(request, state, paper)
         if request.path == "/EPG/jsp/liveplay_30/en/getTvodData.jsp":
@@ -77,10 +83,12 @@ class HuaweiDialect:
         return state.logins.find(request.cookies.get("JSESSIONID", ""), state.monotonic_s)
 
     def _redirect(self, request: PortalRequest, paper: Paper) -> PortalReply:
-        """H1: from the dispatcher (EDS) to the portal itself."""
+        """H1: from the dispatcher (EDS) to the portal itself; some boxes read its address from a cookie."""
         action = "Logout" if parameter(request, "Action").lower() == "logout" else "Login"
-        url = login_url(request.host, parameter(request, "UserID"), action)
-        return PortalReply(302, b"", paper.plain("").media_type, (("Location", url), ("Cache-Control", "no-store")))
+        fields = [("Location", login_url(request.host, parameter(request, "UserID"), action))]
+        if action == "Login":
+            fields.append(("Set-Cookie", f"EPGIP_PORT={request.host}; Path=/"))
+        return PortalReply(302, b"", paper.plain("").media_type, (*fields, ("Cache-Control", "no-store")))
 
     def _login_page(self, request: PortalRequest, state: PortalState, paper: Paper) -> PortalReply:
         """H2: a form that submits itself to H3. H8: log out."""

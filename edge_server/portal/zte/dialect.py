@@ -25,7 +25,9 @@ _ERROR_CODE = {
     Refusal.THROTTLED: 4,
 }
 _AUTH, _OLD_AUTH = "/iptvepg/platform/auth.jsp", "/iptvepg/platform/GetUserToken.jsp"
-_UT_AUTH = "/iptv3a/ValidAuthenticatorAction.do"
+_UT_AUTH, _CTC2_AUTH = "/iptv3a/ValidAuthenticatorAction.do", "/uploadAuthInfo"
+
+_CTC2 = "/auth"
 
 Answer = Callable[[PortalRequest, PortalState], PortalReply]
 Page = Callable[[PortalRequest, PortalState, Login], PortalReply]
@@ -33,7 +35,7 @@ Page = Callable[[PortalRequest, PortalState, Login], PortalReply]
 
 @dataclass(frozen=True, slots=True)
 class ZteDialect:
-    """ZTE-style portal; UTStarcom's old boxes come in by their own door and then see the same pages."""
+    """ZTE-style portal; UTStarcom's and CTC 2.0 boxes come in by other doors to the same pages."""
 
     @property
     def name(self) -> str:
@@ -43,7 +45,7 @@ class ZteDialect:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """See Dialect."""
-        return ("/iptvepg/", "/iptv3a/")
+        return ("/iptvepg/", "/iptv3a/", _CTC2, _CTC2_AUTH)
 
     def reply(self, request: PortalRequest, state: PortalState) -> PortalReply:
         """See Dialect."""
@@ -197,9 +199,11 @@ _OPEN: Mapping[str, Answer] = {
     "/iptvepg/platform/index.jsp": _token(_OLD_AUTH, old=True),
     "/iptvepg/platform/getencrypttoken.jsp": _token(_AUTH, old=False),
     "/iptv3a/UserAuthenticationAction.do": _token(_UT_AUTH, old=True),
+    _CTC2: _token(_CTC2_AUTH, old=True),
     _AUTH: _log_in,
     _OLD_AUTH: _log_in,
     _UT_AUTH: _log_in,
+    _CTC2_AUTH: _log_in,
     pages.INDEX: _index_page,
     "/iptvepg/function/funcportalauth.jsp": _function_auth,
     "/iptvepg/js/setConfig.js": _script,
