@@ -29,7 +29,7 @@ from edge_server.plane.pages import Pages
 from edge_server.plane.through_aiohttp import answer
 from edge_server.plane.workers import Command, Passed, Workers
 from edge_server.portal import REQUEST_BODY_MAX_BYTES, Dialect, PortalReply, PortalRequest, PortalState
-from edge_server.sessions.tickets import Refused
+from edge_server.sessions.tickets import Refused, of_account
 from runtime.clock import Clock
 from wire.http_request import path_of
 
@@ -263,7 +263,7 @@ class HttpPort:
             if (resource := self.media.find(allowed.path)) is not None:
                 self.media.seen(allowed.viewing, resource.length_bytes, now_s)
                 return await answer(request, resource)
-            if allowed.path.startswith(self.media.prefixes):
+            if allowed.path.startswith(self.media.prefixes) and not of_account(allowed.path):
                 raise web.HTTPNotFound(text=NO_LESSON)
         return await self._portal(request)
 

@@ -12,8 +12,13 @@ from wire.xmltv_write import GuideChannel, GuideProgramme, write_guide
 DAYS_BACK = 7
 DAYS_AHEAD = 2
 GUIDE_PROGRAMMES_MAX_COUNT = 20_000
-"""Of one document, all channels together (about 6 MB): days far from today are left out first, whole."""
+"""Of one document, all channels together (about 3 MB): days far from today are left out first, whole."""
 _DAY = timedelta(days=1)
+
+
+def guide_id(channel: LinearChannel) -> str:
+    """Name a channel as XMLTV wants it, in the form of a host name (RFC 2838); playlists name it so, too."""
+    return f"{channel.channel_id}.edge"
 
 
 def day_of(moment: datetime) -> datetime:
@@ -48,7 +53,7 @@ def write_xmltv(channels: Sequence[LinearChannel], view: CatalogView, now: datet
                 for each in starting_in(channel, day, day + _DAY):
                     item = view.item(each.item_id)
                     yield GuideProgramme(
-                        channel.channel_id,
+                        guide_id(channel),
                         each.start,
                         each.stop,
                         each.title,
@@ -56,5 +61,5 @@ def write_xmltv(channels: Sequence[LinearChannel], view: CatalogView, now: datet
                         columns.get(item.column_id, "") if item else "",
                     )
 
-    heads = (GuideChannel(each.channel_id, (each.name, str(each.number))) for each in channels)
+    heads = (GuideChannel(guide_id(each), (each.name, str(each.number))) for each in channels)
     return write_guide(heads, shown(), source="EdgeServer").encode()

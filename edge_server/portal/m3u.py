@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from domain.courseware import Courseware, MediaFamily
 from edge_server.linear import LinearChannel, by_id
-from edge_server.linear.guide import day_of, write_xmltv
+from edge_server.linear.guide import day_of, guide_id, write_xmltv
 from edge_server.portal import PortalReply, PortalRequest, PortalState, is_usable_host, unless_known
 from wire.catchup import CatchupError, read_moment, read_playseek, span
 from wire.m3u_write import MEDIA_TYPE, Entry, write_playlist
@@ -146,7 +146,7 @@ def _lessons(request: PortalRequest, state: PortalState, wish: _Wish) -> Iterato
 
 
 def _channel(channel: LinearChannel, request: PortalRequest, state: PortalState, wish: _Wish) -> Entry:
-    attributes = {"tvg-id": channel.channel_id, "tvg-chno": str(channel.number)}
+    attributes = {"tvg-id": guide_id(channel), "tvg-chno": str(channel.number)}
     url = _live_url(channel, request, state, wish)
     mode, source, own = _CATCHUPS[wish.catchup]
     if mode and (url.startswith("http") or not own):

@@ -20,7 +20,6 @@ PREFIX = "/t/"
 TICKETED = ("/hls/", "/dash/", "/media/", "/whep/", "/live/")
 """Paths that tickets are for; everything else is open and never has one."""
 _OF_ACCOUNT = re.compile(r"/live/[^/]+/[^/]+/[^/]+")
-"""``/live/<user>/<password>/<file>`` is a page of a portal, which looks at the password and gives a ticket."""
 LIFE_S = 12 * 3600.0
 """Longer than a study day; who pauses over night asks the page again."""
 KNOWN_MAX_COUNT = 4096
@@ -32,6 +31,11 @@ _VERSION = 1
 _MAC_BYTES = 16
 _LENGTH = 4 * (_BODY.size + _MAC_BYTES) // 3
 """Letters of a ticket: 33 bytes need no padding."""
+
+
+def of_account(path: str) -> bool:
+    """Tell ``/live/<user>/<password>/<file>`` from media: a portal looks at the password there and gives a ticket."""
+    return _OF_ACCOUNT.fullmatch(path) is not None
 
 
 class Allowed(NamedTuple):
@@ -86,7 +90,7 @@ class Tickets:
     def door(self, path: str, now_s: float) -> Allowed | Refused:
         """Look at the path of a request, percent-decoded, without its query."""
         if not path.startswith(PREFIX):
-            needed = self.required and path.startswith(TICKETED) and not _OF_ACCOUNT.fullmatch(path)
+            needed = self.required and path.startswith(TICKETED) and not of_account(path)
             return NEEDED if needed else Allowed(path)
         ticket, slash, rest = path[len(PREFIX) :].partition("/")
         rest = slash + rest

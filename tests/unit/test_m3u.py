@@ -196,9 +196,9 @@ def test_the_guide(view: CatalogView) -> None:
     plain, packed = ask(view, "/epg.xml"), ask(view, "/epg.xml.gz")
     assert gzip.decompress(packed.body) == plain.body and packed.media_type == "application/gzip"
     root = ElementTree.fromstring(plain.body)
-    assert [each.get("id") for each in root.findall("channel")] == ["900001", "900002"]
+    assert [each.get("id") for each in root.findall("channel")] == ["900001.edge", "900002.edge"]
     for channel in CHANNELS:
-        shown = [each for each in root.findall("programme") if each.get("channel") == channel.channel_id]
+        shown = [each for each in root.findall("programme") if each.get("channel") == f"{channel.channel_id}.edge"]
         starts = [datetime.strptime(each.get("start", ""), "%Y%m%d%H%M%S %z") for each in shown]
         stops = [datetime.strptime(each.get("stop", ""), "%Y%m%d%H%M%S %z") for each in shown]
         assert starts == sorted(set(starts)) and all(a < b for a, b in zip(starts, stops, strict=True))
@@ -208,7 +208,7 @@ def test_the_guide(view: CatalogView) -> None:
         assert starts == [p.start.replace(microsecond=0) for p in expected]
         for gap_start, gap_stop in zip(stops[:-1], starts[1:], strict=True):
             assert gap_start == gap_stop
-    first_lesson = next(each for each in root.findall("programme") if each.get("channel") == "900001")
+    first_lesson = next(each for each in root.findall("programme") if each.get("channel") == "900001.edge")
     texts = {child.tag: child.text for each in root.findall("programme") for child in each}
     assert first_lesson.find("title") is not None and texts["category"] in ("甲", "乙; <b>")
     assert {each.findtext("desc") for each in root.findall("programme")} == {"<i>简介", None}

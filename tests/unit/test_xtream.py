@@ -232,6 +232,6 @@ def test_the_playlist_of_an_account(view: CatalogView) -> None:
 
 def test_the_guide(view: CatalogView) -> None:
     root = ElementTree.fromstring(ask(view, "/xmltv.php", ME).body)
-    assert [each.get("id") for each in root.findall("channel")] == ["900001", "900002"] and root.find(
+    assert [each.get("id") for each in root.findall("channel")] == ["900001.edge", "900002.edge"] and root.find(
         "programme"
     ) is not None

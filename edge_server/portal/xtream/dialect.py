@@ -12,7 +12,7 @@ import msgspec
 
 from domain.courseware import Courseware
 from edge_server.linear import LinearChannel, by_id
-from edge_server.linear.guide import DAYS_AHEAD, DAYS_BACK, day_of, starting_in, write_xmltv
+from edge_server.linear.guide import DAYS_AHEAD, DAYS_BACK, day_of, guide_id, starting_in, write_xmltv
 from edge_server.portal import PortalReply, PortalRequest, PortalState, is_usable_host, unless_known
 from edge_server.portal.xtream import listing
 from edge_server.sessions.accounts import Account
@@ -273,7 +273,7 @@ def _playlist(account: Account, request: PortalRequest, state: PortalState) -> P
             each.name,
             f"{request.base}/live/{who}/{each.channel_id}{suffix}",
             {
-                "tvg-id": each.channel_id,
+                "tvg-id": guide_id(each),
                 "tvg-chno": str(each.number),
                 "catchup": "xc",
                 "catchup-days": str(max(1, -(-int(each.time_shift_s) // 86400))),

@@ -9,6 +9,7 @@ from typing import Any
 
 from domain.courseware import Courseware, MediaFamily
 from edge_server.linear import LinearChannel, Programme
+from edge_server.linear.guide import guide_id
 from edge_server.portal import PortalRequest, PortalState
 
 LIVE_CATEGORY, SERIES_CATEGORY = "1000001", "1000002"
@@ -63,7 +64,7 @@ def live_streams(state: PortalState) -> list[dict[str, Any]]:
             "stream_type": "live",
             "stream_id": int(each.channel_id),
             "stream_icon": None,
-            "epg_channel_id": each.channel_id,
+            "epg_channel_id": guide_id(each),
             "added": str(int(each.epoch.timestamp())),
             "is_adult": "0",
             "category_id": LIVE_CATEGORY,
@@ -198,7 +199,7 @@ def programmes(
         told: dict[str, Any] = {
             "id": f"{channel.channel_id}{int(each.start.timestamp())}",
             "epg_id": channel.channel_id,
-            "channel_id": channel.channel_id,
+            "channel_id": guide_id(channel),
             "title": _packed(each.title),
             "lang": "zh",
             "description": _packed(item.summary if item else ""),
