@@ -21,6 +21,7 @@ from edge_server.sessions.boxes import Box
 from edge_server.sessions.failures import Failures
 
 log = structlog.get_logger()
+CLONED = "cloned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +125,7 @@ class BoxLogins:
         self._remote_failures = Failures(self.limits.failure_keys_max)
         self._reported = Failures(self.limits.failure_keys_max)
         self.refusals: Counter[str] = Counter()
-        self.clones = 0
-        """How often one MAC was met at two addresses at once."""
+        """How often each ``Refusal`` was met, and ``CLONED``: one MAC at two addresses at once."""
 
     def __len__(self) -> int:
         """Number of tokens of boxes that are in, some of which may have gone silent."""
@@ -244,7 +244,7 @@ class BoxLogins:
                 continue
             self._drop(each)
             if now_s - each.last_seen_s <= self.limits.clone_window_s:
-                self.clones += 1
+                self.refusals[CLONED] += 1
                 if self._may_report(f"cloned {login.mac}", now_s):
                     log.warning(
                         "one MAC at two addresses: a cloned box? the older session was ended",

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge_server.sessions.accounts import Account
-from edge_server.sessions.box_logins import BoxLimits, BoxLogin, BoxLogins, BoxRefused, Refusal
+from edge_server.sessions.box_logins import CLONED, BoxLimits, BoxLogin, BoxLogins, BoxRefused, Refusal
 from edge_server.sessions.boxes import BoxBook
 from edge_server.sessions.last_seen import Seen, SeenKeeper, merged, read_seen
 from runtime.clock import FakeClock
@@ -97,19 +97,19 @@ def test_a_cloned_box_is_reported_and_the_older_session_ends(book: BoxBook) -> N
         newer = come(table, remote=THERE, now_s=100.0)
     assert table.find(older.token, ONE, HERE, 101.0) is None
     assert table.find(newer.token, ONE, THERE, 101.0) is newer
-    assert table.clones == 1
+    assert table.refusals[CLONED] == 1
     [line] = lines
     assert (line["mac"], line["station"], line["older"], line["newer"]) == (ONE, "V1", HERE, THERE)
     with capture_logs() as lines:  # the two go on putting each other out: counted, but the log is not flooded
         come(table, remote=HERE, now_s=110.0)
-    assert table.clones == 2 and lines == []
+    assert table.refusals[CLONED] == 2 and lines == []
 
 
 def test_a_box_that_got_another_address_after_a_while_is_no_clone(book: BoxBook) -> None:
     table = logins(book, unregistered=True)
     older = come(table, now_s=0.0)
     come(table, remote=THERE, now_s=301.0)
-    assert table.clones == 0 and table.find(older.token, ONE, HERE, 302.0) is None
+    assert table.refusals[CLONED] == 0 and table.find(older.token, ONE, HERE, 302.0) is None
 
 
 def test_knocking_with_the_mac_of_another_puts_nobody_out(book: BoxBook) -> None:

@@ -80,6 +80,7 @@ class Box:
     remote: str = "192.0.2.50"
     path: str = LOAD
     token: str = ""
+    host: str = HOST
     now_s: float = 0.0
     cookies: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
@@ -92,7 +93,7 @@ class Box:
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         asked = {"type": kind, "action": action, **query}
-        request = PortalRequest("GET", self.path, asked, {}, headers, cookies, self.remote, HOST)
+        request = PortalRequest("GET", self.path, asked, {}, headers, cookies, self.remote, self.host)
         given = PortalState(self.view, Logins(lambda _: None), "", NOW, self.now_s, boxes=self.boxes)
         return DIALECT.reply(request, replace(given, **self.state))
 
@@ -239,6 +240,18 @@ def many(box: Box, tmp_path: Path, lessons: int = 30) -> list[str]:
     return [each.item_id for each in items]
 
 
+def test_the_list_follows_the_catalogue_and_the_name_that_the_box_knows_the_edge_by(box: Box, tmp_path: Path) -> None:
+    first = box.ask("itv get_all_channels")
+    assert box.ask("itv get_all_channels") == first
+    order = many(box, tmp_path, lessons=3)
+    assert [each["id"] for each in box.ask("itv get_all_channels")["data"]] == order
+    box.host = "edge.lan:8800"
+    assert all("//edge.lan:8800/" in each["cmd"] for each in box.ask("itv get_all_channels")["data"])
+    many(box, tmp_path, lessons=0)
+    assert box.ask("itv get_all_channels")["data"] == []
+    assert box.ask("vod get_ordered_list", p="1")["data"] == []
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_pages_count_from_0_or_1_as_the_client_does(box: Box, tmp_path: Path, first: int) -> None:
     order = many(box, tmp_path)
@@ -354,3 +367,5 @@ def test_a_host_without_its_port_gets_it(box: Box, host: str, port: int, headers
     made = json.loads(DIALECT.reply(request, state).body)["js"]["cmd"]
     assert made == f"ffmpeg http://{seen}/hls/10000001/ts/master.m3u8"
     assert DIALECT.reply(replace(request, host='x"/'), state).status == 400
+    safe = json.loads(DIALECT.reply(replace(request, port=443, scheme="https"), state).body)["js"]["cmd"]
+    assert safe.startswith(f"ffmpeg https://{host}/hls/")

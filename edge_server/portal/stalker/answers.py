@@ -50,8 +50,8 @@ def token_of(request: PortalRequest) -> str:
     return token if scheme.lower() == "bearer" and len(token) <= TOKEN_MAX_CHARS else ""
 
 
-def host_of(request: PortalRequest) -> str | None:
-    """Return the authority for URLs that the box will open; None: the Host header cannot be used.
+def base_of(request: PortalRequest) -> str | None:
+    """Return what URLs begin with that the box will open; None: the Host header cannot be used.
 
     One kind of client leaves the port out of ``Host`` (stb_protocols §5.3), so without a port the one that the request
     came in by is added, unless a proxy stands between.
@@ -59,9 +59,10 @@ def host_of(request: PortalRequest) -> str | None:
     if not is_usable_host(request.host):
         return None
     has_port = request.host.rpartition("]")[2].count(":") == 1
-    if has_port or request.port in (0, 80) or any(each in request.headers for each in _PROXIED):
-        return request.host
-    return f"{request.host}:{request.port}"
+    default = {"http": 80, "https": 443}[request.scheme]
+    if has_port or request.port in (0, default) or any(each in request.headers for each in _PROXIED):
+        return request.base
+    return f"{request.base}:{request.port}"
 
 
 def js(value: object, text: str = "") -> PortalReply:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+import msgspec
 
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal.stalker import guide, links, lists
 from edge_server.portal.stalker.answers import (
     PAGE_ITEMS_COUNT,
+    base_of,
     failed,
-    host_of,
     js,
     mac_of,
     number,
@@ -57,8 +59,8 @@ class Known:
 
     request: PortalRequest
     state: PortalState
-    host: str
-    """For URLs that the box will open."""
+    base: str
+    """What URLs begin with that the box will open."""
 
 
 class StalkerDialect:
@@ -69,10 +71,12 @@ class StalkerDialect:
 
     def __init__(self) -> None:
         """Name the actions of boxes that are in."""
+        self._listed: tuple[object, Sequence[lists.Line]] = None, ()
+        self._written: tuple[Sequence[lists.Line], str, msgspec.Raw] = (), "", msgspec.Raw(b"null")
         self._actions: Mapping[str, Callable[[Known], object]] = {
             "itv get_genres": lambda known: lists.genres(known.state),
-            "itv get_all_channels": _all_channels,
-            "itv get_ordered_list": _channels,
+            "itv get_all_channels": self._all_channels,
+            "itv get_ordered_list": self._channels,
             "itv get_epg_info": lambda known: {
                 "data": guide.all_programmes(known.state, number(known.request, "period", EPG_PERIOD_H))
             },
@@ -92,8 +96,8 @@ class StalkerDialect:
             if _PAGES.fullmatch(request.path):  # the pages of a box's own portal are not ours; people see the lessons
                 return PortalReply(302, headers=(("Location", "/"), ("Cache-Control", "no-store")))
             return PortalReply(404, "没有这个页面 / no such page\n".encode(), "text/plain; charset=utf-8")
-        host = host_of(request)
-        if host is None:
+        base = base_of(request)
+        if base is None:
             return PortalReply(400, "Host 头不对 / bad Host header\n".encode(), "text/plain; charset=utf-8")
         mac = mac_of(request)
         if mac is None:
@@ -112,12 +116,35 @@ class StalkerDialect:
         if not (login.is_in and state.is_local):
             return failed()
         if action := self._actions.get(what):
-            return js(action(Known(request, state, host)))
+            return js(action(Known(request, state, base)))
         if what in _TAKEN:
             return js(True)
         if what in _EMPTY:
             return js(_EMPTY[what])
         return js([], "不支持的操作 / unknown type or action")
+
+    def _lines(self, state: PortalState) -> Sequence[lists.Line]:
+        """The TV list, made once for each state of the catalogue: a box asks for it page by page."""
+        made_of = (state.view.mark, tuple((each.channel_id, each.number, each.name) for each in state.channels))
+        if self._listed[0] != made_of:
+            self._listed = made_of, lists.lines(state)
+        return self._listed[1]
+
+    def _all_channels(self, known: Known) -> object:
+        found = self._lines(known.state)
+        if self._written[0] is not found or self._written[1] != known.base:
+            rows = [lists.channel(each, known.base) for each in found]
+            told = {"total_items": len(rows), "max_page_items": len(rows), "data": rows}
+            self._written = found, known.base, msgspec.Raw(msgspec.json.encode(told))
+        return self._written[2]
+
+    def _channels(self, known: Known) -> object:
+        genre = parameter(known.request, "genre") or lists.ALL
+        found = [each for each in self._lines(known.state) if genre in (lists.ALL, each.genre)]
+        # One kind of client counts the pages of this list alone from 0; it also sends its token as a cookie (§5.3).
+        at = max(0, number(known.request, "p", 1) - (0 if "token" in known.request.cookies else 1))
+        rows = found[at * PAGE_ITEMS_COUNT : (at + 1) * PAGE_ITEMS_COUNT]
+        return page([lists.channel(each, known.base) for each in rows], len(found), at)
 
 
 def _prove(login: BoxLogin, request: PortalRequest, state: PortalState) -> PortalReply:
@@ -157,24 +184,6 @@ def _profile(login: BoxLogin, state: PortalState) -> PortalReply:
     return js(told)
 
 
-def _all_channels(known: Known) -> object:
-    found = lists.lines(known.state)
-    return {
-        "total_items": len(found),
-        "max_page_items": len(found),
-        "data": [lists.channel(each, known.host) for each in found],
-    }
-
-
-def _channels(known: Known) -> object:
-    genre = parameter(known.request, "genre") or lists.ALL
-    found = [each for each in lists.lines(known.state) if genre in (lists.ALL, each.genre)]
-    # One kind of client counts the pages of this list alone from 0; it also sends its token as a cookie (§5.3).
-    at = max(0, number(known.request, "p", 1) - (0 if "token" in known.request.cookies else 1))
-    rows = found[at * PAGE_ITEMS_COUNT : (at + 1) * PAGE_ITEMS_COUNT]
-    return page([lists.channel(each, known.host) for each in rows], len(found), at)
-
-
 def _lessons(known: Known) -> object:
     view, category = known.state.view, parameter(known.request, "category") or lists.ALL
     found = view.catalogue.courseware if category == lists.ALL else view.items_in(category)
@@ -184,8 +193,8 @@ def _lessons(known: Known) -> object:
         found = ()
     at = max(0, number(known.request, "p", 1) - 1)
     rows = found[at * PAGE_ITEMS_COUNT : (at + 1) * PAGE_ITEMS_COUNT]
-    return page([lists.video(each, known.host) for each in rows], len(found), at)
+    return page([lists.video(each, known.base) for each in rows], len(found), at)
 
 
 def _link(known: Known) -> object:
-    return links.link(parameter(known.request, "cmd"), known.host, known.state)
+    return links.link(parameter(known.request, "cmd"), known.base, known.state)

@@ -37,20 +37,23 @@ def next_programmes(state: PortalState, channel_id: str, count: int) -> list[dic
 
 
 def _rows(channel_id: str, programmes: Iterable[Programme], ahead: timedelta) -> list[dict[str, object]]:
-    return [
-        {
-            "id": str(int(each.start.timestamp())),
-            "ch_id": channel_id,
-            "name": each.title,
-            "descr": "",
-            "start_timestamp": int(each.start.timestamp()),
-            "stop_timestamp": int(each.stop.timestamp()),
-            "time": f"{each.start + ahead:%Y-%m-%d %H:%M:%S}",
-            "time_to": f"{each.stop + ahead:%Y-%m-%d %H:%M:%S}",
-            "t_time": f"{each.start + ahead:%H:%M}",
-            "t_time_to": f"{each.stop + ahead:%H:%M}",
-            "duration": int((each.stop - each.start).total_seconds()),
-            "mark_archive": 0,
-        }
-        for each in programmes
-    ]
+    return [_row(channel_id, each, ahead) for each in programmes]
+
+
+def _row(channel_id: str, each: Programme, ahead: timedelta) -> dict[str, object]:
+    start, stop = int(each.start.timestamp()), int(each.stop.timestamp())
+    starts, stops = ((moment + ahead).isoformat(" ", "seconds")[:19] for moment in (each.start, each.stop))
+    return {
+        "id": str(start),
+        "ch_id": channel_id,
+        "name": each.title,
+        "descr": "",
+        "start_timestamp": start,
+        "stop_timestamp": stop,
+        "time": starts,
+        "time_to": stops,
+        "t_time": starts[11:16],
+        "t_time_to": stops[11:16],
+        "duration": stop - start,
+        "mark_archive": 0,
+    }

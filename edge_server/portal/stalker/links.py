@@ -15,7 +15,7 @@ _LESSON = re.compile(r"/(?:hls|media|lessons)/([0-9]{1,12})\b")
 _CHANNEL = re.compile(r"/live/([0-9]{1,12})\b")
 
 
-def link(cmd: str, host: str, state: PortalState) -> dict[str, object]:
+def link(cmd: str, base: str, state: PortalState) -> dict[str, object]:
     """Answer ``create_link``; the errors are words of the protocol: ``nothing_to_play``, ``limit``."""
     cmd = cmd[:COMMAND_MAX_CHARS]
     if match := _CHANNEL.search(cmd):
@@ -25,11 +25,11 @@ def link(cmd: str, host: str, state: PortalState) -> dict[str, object]:
         item = state.view.item(match[1]) if match else None
         key, path = (item.item_id, lesson_path(item)) if item else ("", "")
     if not path.startswith(PLAY):
-        return _answer(key, command(host, path), "nothing_to_play")
+        return _answer(key, command(base, path), "nothing_to_play")
     prefix = state.ticket(key)
     if prefix is None:
         return _answer(key, "", "limit")
-    return _answer(key, command(host, prefix + path.removeprefix(PLAY)), "")
+    return _answer(key, command(base, prefix + path.removeprefix(PLAY)), "")
 
 
 def _answer(key: str, cmd: str, error: str) -> dict[str, object]:

@@ -94,16 +94,16 @@ def poster(item: Courseware) -> str:
     return f"/posters/{item.item_id}.jpg" if item.poster is not None else ""
 
 
-def channel(line: Line, host: str) -> dict[str, object]:
+def channel(line: Line, base: str) -> dict[str, object]:
     """Write one line of the TV list; clients take numbers as text (stb_protocols §5.2)."""
-    cmd = command(host, line.path)
+    cmd = command(base, line.path)
     return {
         "id": line.id,
         "name": line.name,
         "number": str(line.number),
         "cmd": cmd,
         "cmds": [{"id": line.id, "ch_id": line.id, "url": cmd, "use_http_tmp_link": "1"}],
-        "logo": f"http://{host}{line.logo}" if line.logo else "",
+        "logo": f"{base}{line.logo}" if line.logo else "",
         "tv_genre_id": line.genre,
         "xmltv_id": line.id,
         "use_http_tmp_link": "1",
@@ -117,16 +117,16 @@ def channel(line: Line, host: str) -> dict[str, object]:
     }
 
 
-def video(item: Courseware, host: str) -> dict[str, object]:
+def video(item: Courseware, base: str) -> dict[str, object]:
     """Write one lesson; ``time`` is in minutes, rounded up."""
-    picture = f"http://{host}{poster(item)}" if item.poster is not None else ""
+    picture = f"{base}{poster(item)}" if item.poster is not None else ""
     return {
         "id": item.item_id,
         "name": item.title,
         "o_name": item.title,
         "description": item.summary,
         "category_id": item.column_id,
-        "cmd": command(host, lesson_path(item)),
+        "cmd": command(base, lesson_path(item)),
         "time": str(ceil(item.duration_s / 60)),
         "duration": round(item.duration_s),
         "added": item.issued_at.replace("T", " ").removesuffix("Z"),
@@ -143,6 +143,6 @@ def video(item: Courseware, host: str) -> dict[str, object]:
     }
 
 
-def command(host: str, path: str) -> str:
+def command(base: str, path: str) -> str:
     """Write a ``cmd``: a word for the box's player, then the URL (``ffmpeg`` is the one that all clients cut off)."""
-    return f"ffmpeg http://{host}{path}" if path else ""
+    return f"ffmpeg {base}{path}" if path else ""
