@@ -21,10 +21,20 @@ def account() -> None:
 @click.argument("user_id")
 @click.option("--password-stdin", is_flag=True, help="从标准输入读密码 / read the password from stdin.")
 @click.option("--key-type", type=click.Choice(["0001", "0002", "0003"]), default="0001", help="EncryptionType.")
+@click.option("--face", type=click.Choice(["CTC", "CU", "CM"]), default="CTC", help="运营商 / the operator.")
+@click.option("--charset", type=click.Choice(["utf-8", "gbk"]), default="utf-8", help="页面编码 / of pages.")
+@click.option("--stbid", default=None, help="只许这台机顶盒使用 / the only box that may use it.")
 @ROOT
 @JSON
 def account_add(
-    user_id: str, password_stdin: bool, key_type: Literal["0001", "0002", "0003"], root: Path, as_json: bool
+    user_id: str,
+    password_stdin: bool,
+    key_type: Literal["0001", "0002", "0003"],
+    face: Literal["CTC", "CU", "CM"],
+    charset: Literal["utf-8", "gbk"],
+    stbid: str | None,
+    root: Path,
+    as_json: bool,
 ) -> None:
     """添加或更改账号。 / Add an account or change it."""
     from edge_server.sessions.accounts import Account, AccountError
@@ -36,7 +46,16 @@ def account_add(
     else:
         password = click.prompt("密码 / password", hide_input=True, confirmation_prompt=True, err=True)
     try:
-        edge.accounts.add(Account(user_id=user_id, password=password, encryption_type=key_type))
+        edge.accounts.add(
+            Account(
+                user_id=user_id,
+                password=password,
+                encryption_type=key_type,
+                face=face,
+                charset=charset,
+                stbid=stbid,
+            )
+        )
     except AccountError as error:
         raise out.fail(Exit.USAGE, "bad_account", str(error)) from error
     out.emit("summary", user_id=user_id)
