@@ -233,7 +233,9 @@ class Edge:
             neighbour=config.rtsp_neighbour,
             address_max_count=config.rtsp_max_sessions_per_address,
         )
-        rtsp = RtspService(config.host, config.rtsp_port, ctx, viewings=viewings, rules=rules, pacing=pacing)
+        rtsp = RtspService(
+            config.host, config.rtsp_port, ctx, viewings=viewings, rules=rules, pacing=pacing, windows=windows
+        )
         memory = shared_memory(config.workers)
         table, *rows = memory.pieces
         if config.workers == 1:

@@ -11,8 +11,8 @@ import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +20,22 @@ import numpy as np
 from edge_server.linear.round import Round
 from edge_server.pacing.chunks import Chunks, Source
 from edge_server.pacing.timeline import Timeline
+from edge_server.pacing.winding import Wound
 from edge_server.packager import Offered
 from media.ts_index import TsIndex
 from media.ts_join import NotJoinable, Place, restamp
 from wire.mpegts import PTS_HZ, PTS_MODULO, discontinuity_preamble
+from wire.playseek import Playseek
 
 WINDOW_S = 3600.0
 """About how long a window is; its index is some 1.5 MB."""
 WINDOWS_MAX_COUNT = 16
+BACK = timedelta(hours=2)
+"""How far back who watches live may go."""
+LIVE_WINDOWS = 6
+"""Hours, these included, for which who watches live has the channel in one piece."""
+SPAN_MAX = timedelta(hours=6)
+CATCH_UP = timedelta(days=7)
 
 Rounds = Callable[[str], Round | None]
 Look = Callable[[str, str], Offered | None]
@@ -49,14 +57,17 @@ class _Part:
 class Window:
     """Some airings of a channel, a playable title (``egress.rtsp.words.Title``)."""
 
-    def __init__(self, round_: Round, first: int, parts: list[_Part], timeline: Timeline, key: Path) -> None:
-        """Made by `make_window`."""
+    def __init__(
+        self, round_: Round, first: int, parts: list[_Part], timeline: Timeline, key: Path, base_ticks: int = 0
+    ) -> None:
+        """Made by `make_window`; npt 0 is ``base_ticks`` after the first airing's beginning."""
         self.round, self.first, self.timeline, self.key = round_, first, timeline, key
         self.item_id, self.name = round_.channel.channel_id, round_.channel.name
         self._parts = parts
         self._begins = [each.begin_bytes for each in parts]
         self._shown = [each.shown_s for each in parts]
-        self.begins_ticks = parts[0].place.shown_ticks
+        self._base_s = base_ticks / PTS_HZ
+        self.begins_ticks = parts[0].place.shown_ticks + base_ticks
         """npt 0, since the channel's epoch."""
 
     @property
@@ -75,10 +86,11 @@ class Window:
 
     def seek(self, npt_s: float) -> tuple[float, int]:
         """Return npt and byte of the last key frame not after this second."""
-        part = self._parts[max(0, bisect_right(self._shown, npt_s) - 1)]
+        into_s = npt_s + self._base_s
+        part = self._parts[max(0, bisect_right(self._shown, into_s) - 1)]
         zero_s = part.shown_s + part.place.ends.hidden_ticks / PTS_HZ
-        time_s, offset_bytes = part.index.seek(npt_s - zero_s)
-        return zero_s + time_s, part.begin_bytes + offset_bytes
+        time_s, offset_bytes = part.index.seek(into_s - zero_s)
+        return max(0.0, zero_s + time_s - self._base_s), part.begin_bytes + offset_bytes
 
     def preamble(self, offset_bytes: int) -> bytes:
         """Return the packets that make a jump to this byte legal; empty where nobody may jump to."""
@@ -119,8 +131,13 @@ class Window:
         return self._parts[bisect_right(self._begins, offset_bytes) - 1]
 
 
-def make_window(round_: Round, first: int, count: int, look: Look, chunks: Chunks) -> Window | None:
-    """Put airings together; None when one of their lessons is not there any more."""
+def make_window(
+    round_: Round, first: int, count: int, look: Look, chunks: Chunks, *, span: tuple[int, int] | None = None
+) -> Window | None:
+    """Put airings together; None when one of their lessons is not there any more.
+
+    Of a ``span`` (ticks since the channel's epoch) npt 0 is its beginning, and nothing is sent after its end.
+    """
     parts: list[_Part] = []
     offsets, times, cuts = [], [], []
     begin, zero = 0, round_.place(first)
@@ -141,7 +158,7 @@ def make_window(round_: Round, first: int, count: int, look: Look, chunks: Chunk
     lasts_s = (after.shown_ticks - zero.shown_ticks) / PTS_HZ
     offsets.append(np.array([begin]))
     times.append(np.array([lasts_s - after.ends.delay_s + zero.ends.delay_s]))
-    key = Path("live", round_.channel.channel_id, f"{id(round_):x}-{first}-{count}")
+    key = Path("live", round_.channel.channel_id, f"{id(round_):x}-{first}-{count}-{span}")
     timeline = Timeline(
         np.concatenate(offsets),
         np.maximum.accumulate(np.concatenate(times)),
@@ -151,7 +168,85 @@ def make_window(round_: Round, first: int, count: int, look: Look, chunks: Chunk
         cuts=tuple(cuts),
         numbers=chunks.numbers(key),
     )
-    return Window(round_, first, parts, timeline, key)
+    if span is None:
+        return Window(round_, first, parts, timeline, key)
+    base = span[0] - zero.shown_ticks
+    timeline = _until(timeline, zero.ends.delay_s + base / PTS_HZ, (span[1] - span[0]) / PTS_HZ)
+    return Window(round_, first, parts, timeline, key, base)
+
+
+def _until(line: Timeline, delay_s: float, duration_s: float) -> Timeline:
+    """Cut a timeline at the first key frame after the end of a span."""
+    after = [each for each in line.cuts if line.time_at(each) >= delay_s + duration_s]
+    end = after[0] if after else line.length_bytes
+    kept = int(np.searchsorted(line.offset_bytes, end))
+    return replace(
+        line,
+        offset_bytes=np.append(line.offset_bytes[:kept], end),
+        time_s=np.append(line.time_s[:kept], line.time_at(end)),
+        length_bytes=end,
+        duration_s=duration_s,
+        delay_s=delay_s,
+        cuts=tuple(each for each in line.cuts if each < end),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Airtime:
+    """What ties a title's npt to the calendar."""
+
+    zero: datetime
+    """Moment of npt 0."""
+    live_zero_s: float | None = None
+    """Monotonic second at which npt 0 was on air; None for a span of the past, which plays as a lesson does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A channel as one viewer watches it (``egress.rtsp.words.Title``)."""
+
+    window: Window
+    airtime: Airtime
+
+    @property
+    def item_id(self) -> str:
+        """Id of the channel."""
+        return self.window.item_id
+
+    @property
+    def name(self) -> str:
+        """Name of the channel."""
+        return self.window.name
+
+    @property
+    def timeline(self) -> Timeline:
+        """Bytes and seconds."""
+        return self.window.timeline
+
+    @property
+    def zero_s(self) -> float:
+        """Presentation time inside the stream at npt 0; live, nobody may count from it: 0."""
+        return self.window.zero_s if self.airtime.live_zero_s is None else 0.0
+
+    def seek(self, npt_s: float) -> tuple[float, int]:
+        """See `Window`."""
+        return self.window.seek(npt_s)
+
+    def wind(self, from_s: float, scale: float) -> Wound:
+        """Nobody asks: see ``words.Title``.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError
+
+    def preamble(self, offset_bytes: int) -> bytes:
+        """See `Window`."""
+        return self.window.preamble(offset_bytes)
+
+    def source(self, chunks: Chunks) -> Source:
+        """See `Window`."""
+        return self.window.source(chunks)
 
 
 class Windows:
@@ -177,8 +272,35 @@ class Windows:
     def holding(self, round_: Round, number: int) -> Window | None:
         """Return the window that holds an airing."""
         count = max(1, round(self._window_s / (round_.channel.round_s / len(round_.channel.slots))))
-        first = number // count * count
-        key = Path(round_.channel.channel_id, str(first))
+        return self._kept(round_, number // count * count, count)
+
+    def tune(self, channel_id: str, span: Playseek | None, now: datetime, now_s: float) -> Tuned | None:
+        """Return a channel for one viewer, live or a span; None when there is none, or the span is not offered.
+
+        Live it reaches back `BACK_S` and on for some hours; then the viewer has to come again.
+        """
+        round_ = self.rounds(channel_id)
+        if round_ is None:
+            return None
+        if span is not None:
+            until = min(span.until or span.since + SPAN_MAX, span.since + SPAN_MAX)
+            if not now - CATCH_UP <= span.since < now:
+                return None
+            ticks = round_.ticks_of(span.since), round_.ticks_of(until)
+            first = round_.number_at(ticks[0])
+            count = round_.number_at(ticks[1]) - first + 1
+            past = make_window(round_, first, count, self._look, self._chunks, span=ticks)
+            return None if past is None else Tuned(past, Airtime(span.since))
+        count = max(1, round(self._window_s / (round_.channel.round_s / len(round_.channel.slots))))
+        first = round_.number_at(round_.ticks_of(now - BACK)) // count * count
+        window = self._kept(round_, first, LIVE_WINDOWS * count)
+        if window is None:
+            return None
+        zero = round_.moment_of(window.begins_ticks)
+        return Tuned(window, Airtime(zero, now_s - (now - zero).total_seconds()))
+
+    def _kept(self, round_: Round, first: int, count: int) -> Window | None:
+        key = Path(round_.channel.channel_id, f"{first}-{count}")
         made = self._made.pop(key, None)
         if made is None or made[0] is not round_:
             window = make_window(round_, first, count, self._look, self._chunks)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_server.catalog import CatalogView
-from edge_server.pacing.chunks import Chunks
+from edge_server.pacing.chunks import Chunks, Source
+from edge_server.pacing.joined import Airtime
 from edge_server.pacing.timeline import Timeline
 from edge_server.pacing.winding import Wound
 from edge_server.packager import NotPackaged, Shelf
@@ -39,6 +40,19 @@ class Shelved:
     def seek(self, npt_s: float) -> tuple[float, int]:
         """Return npt and byte of the last key frame not after this second."""
         return self.index.seek(npt_s)
+
+    @property
+    def airtime(self) -> Airtime | None:
+        """None: a lesson has no time of its own."""
+        return None
+
+    def source(self, chunks: Chunks) -> Source:
+        """Open it for one flow.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        return chunks.open(self.file, self.timeline.packets)
 
     def wind(self, from_s: float, scale: float) -> Wound:
         """Return the key pictures from about this second on, at this speed."""

@@ -42,6 +42,7 @@ from edge_server.egress.rtsp.words import (
     Unreadable,
     Wind,
 )
+from edge_server.pacing.joined import Airtime
 from edge_server.pacing.timeline import Timeline
 from edge_server.sessions.viewing import Viewings
 from wire.rtsp import Interleaved, Reader, Request, Response, parse_transport
@@ -70,6 +71,10 @@ class Lesson:
     def seek(self, npt_s: float) -> tuple[float, int]:
         at = npt_s // 10 * 10
         return at, int(at / 60 * LENGTH) // 188 * 188
+
+    @property
+    def airtime(self) -> Airtime | None:
+        return None
 
     def wind(self, from_s: float, scale: float) -> Reel:
         return Reel(self.seek(from_s)[0], scale)

@@ -1,4 +1,8 @@
-"""The URLs of this egress: ``rtsp://host:port/vod/{item_id}.mpg[?rendition=R40][/trackID=1]``. Pure."""
+"""The URLs of this egress.
+
+Lessons: ``rtsp://host:port/vod/{item_id}.mpg[?rendition=R40][/trackID=1]``, and for linear channels
+``rtsp://host:port/live/{channel_id}.mpg[?playseek=A-B]``. Pure.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,20 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+from wire.playseek import Playseek, PlayseekError, find_playseek
+
 DEFAULT_RENDITION = "R12"
 CONTROL = "trackID=1"
 
-_PATH = re.compile(r"/vod/([0-9]{1,12})\.mpg\Z")
+_PATH = re.compile(r"/(vod|live)/([0-9]{1,12})\.mpg\Z")
 _RENDITION = re.compile(r"[A-Za-z0-9]{1,8}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Air:
+    """A linear channel, live or a span of the past."""
+
+    span: Playseek | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +34,7 @@ class Address:
     """The URL without the track, as the client wrote it."""
     item_id: str
     rendition: str
+    air: Air | None = None
 
 
 def parse_address(url: str) -> Address | None:
@@ -40,4 +54,9 @@ def parse_address(url: str) -> Address | None:
     rendition = query.get("rendition", [DEFAULT_RENDITION])[0].rstrip("/")
     if not _RENDITION.match(rendition):
         return None
-    return Address(base, match[1], rendition)
+    if match[1] == "vod":
+        return Address(base, match[2], rendition)
+    try:
+        return Address(base, match[2], rendition, Air(find_playseek({name: each[0] for name, each in query.items()})))
+    except PlayseekError:
+        return None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from edge_server.egress.rtsp.address import CONTROL, Address, parse_address
 from edge_server.egress.rtsp.nat import alive, answers, expects_punch, judge
 from edge_server.egress.rtsp.negotiate import Link, answer, choose
-from edge_server.egress.rtsp.playing import BadRange, NoClock, Place, plan, speed
+from edge_server.egress.rtsp.playing import BadRange, NoClock, Place, plan, speed, write_span
 from edge_server.egress.rtsp.profiles import DEFAULT, profile_for
 from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
 from edge_server.egress.rtsp.requests import KNOWN_BUT_REFUSED, fault
@@ -43,7 +43,7 @@ from edge_server.egress.rtsp.words import (
 )
 from edge_server.pacing.stream import Stream
 from edge_server.sessions.viewing import Full, Viewings
-from wire.rtsp import Interleaved, Request, Response, WireError, parse_transport, write_npt, write_transport
+from wire.rtsp import Interleaved, Request, Response, WireError, parse_transport, write_transport
 
 SESSIONS_MAX_COUNT = 4
 """Sessions of one connection."""
@@ -188,7 +188,7 @@ class Conversation:
             return [self._answer(200, headers, body=body)]
 
         self._then = told
-        return [Look(address.item_id, address.rendition)]
+        return [Look(address.item_id, address.rendition, address.air)]
 
     def _setup(self, request: Request, session_id: str | None) -> list[Command]:
         """Negotiate first, then look for the title, then open: whichever fails says so with its own number."""
@@ -213,7 +213,7 @@ class Conversation:
         if old is None and self._busy():
             return self._turn_away(address)
         self._then = lambda event, now: self._setup_found(event, request, address, link, session_id, now)
-        return [Look(address.item_id, address.rendition)]
+        return [Look(address.item_id, address.rendition, address.air)]
 
     def _setup_found(
         self, event: Event, request: Request, address: Address, link: Link, session_id: str | None, now: float
@@ -268,7 +268,7 @@ class Conversation:
         stream = session.stream
         ahead_s = session.title.zero_s if self._profile.stream_npt else 0.0
         scale = speed(request.headers.get("Scale"))
-        place = Place(session.title, stream, session.wound, session.npt_s(now))
+        place = Place(session.title, stream, session.wound, session.npt_s(now), now)
         try:
             move = plan(request.headers.get("Range"), scale, place, ahead_s=ahead_s)
         except NoClock as error:
@@ -288,7 +288,7 @@ class Conversation:
             session.ended_at, session.repeated = None, False
             session.from_s = start_s = move.start_s
             end_s = move.end_s
-        headers = [("Range", write_npt(start_s + ahead_s, end_s + ahead_s))]
+        headers = [("Range", write_span(session.title, start_s + ahead_s, end_s + ahead_s))]
         if session.wound is not None:
             headers.append(("Scale", f"{scale:.1f}"))
         elif "Scale" in request.headers:
@@ -303,7 +303,7 @@ class Conversation:
         at = session.npt_s(now)
         session.stream.pause()
         session.stood_s = at
-        headers = [("Range", write_npt(at))]
+        headers = [("Range", write_span(session.title, at))]
         return [Stop(session.session_id), self._answer(200, headers, session.session_id)]
 
     def _teardown(self, session: Session) -> list[Command]:

@@ -39,6 +39,7 @@ from edge_server.egress.rtsp.words import (
 )
 from edge_server.pacing.chunks import Chunks
 from edge_server.pacing.framing import Frame
+from edge_server.pacing.joined import Tuned
 from edge_server.pacing.library import Shelved
 from edge_server.pacing.pacer import Pacer
 from edge_server.pacing.sink import Sink, TcpSink, UdpSink
@@ -64,7 +65,7 @@ class Connection:
     def __init__(
         self,
         conversation: Conversation,
-        look: Callable[[str, str], Shelved | None],
+        look: Callable[[Look], Shelved | Tuned | None],
         pacer: Pacer,
         chunks: Chunks,
         clock: Clock,
@@ -158,7 +159,7 @@ class Connection:
             case Send():
                 self._writer.write(command.data)
             case Look():
-                return self._conversation.handle(Found(self._look(command.item_id, command.rendition)), now)
+                return self._conversation.handle(Found(self._look(command)), now)
             case Open():
                 return self._conversation.handle(self._open(command), now)
             case Turn():
@@ -181,7 +182,7 @@ class Connection:
         return []
 
     def _open(self, command: Open) -> Event:
-        title, link, session_id = cast("Shelved", command.title), command.link, command.session_id
+        title, link, session_id = cast("Shelved | Tuned", command.title), command.link, command.session_id
 
         def ended() -> None:
             self._tell(Ended(session_id))
@@ -190,7 +191,7 @@ class Connection:
                 self._limit.reschedule(asyncio.get_running_loop().time() + wait_s)
 
         try:
-            source = self._chunks.open(title.file, title.timeline.packets)
+            source = title.source(self._chunks)
         except OSError as error:
             return NotOpened(str(error))
         stream, kind = command.stream, Frame(link.rtp, link.channels[0] if link.channels else None)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from edge_server.egress.rtsp.words import Title, Wound
+from edge_server.pacing.joined import Airtime
 from edge_server.pacing.stream import Stream
-from wire.rtsp import NptRange, NptTime, WireError, parse_range
+from wire.rtsp import ClockRange, NptRange, NptTime, WireError, parse_range, write_clock, write_npt
 
 END_MARGIN_S = 1.0
 """``npt=end-`` plays the last second: boxes that clamp do the same."""
@@ -46,6 +48,8 @@ class Place:
     """What it is winding, or has been since it last played at the lesson's own speed."""
     npt_s: float = 0.0
     """The second that is on the screen."""
+    now_s: float = 0.0
+    """Monotonic."""
 
 
 def speed(value: str | None) -> float:
@@ -75,6 +79,8 @@ def plan(value: str | None, scale: float, place: Place, *, ahead_s: float = 0.0)
         wanted = NptRange("now") if value is None else parse_range(value)
     except WireError as error:
         raise BadRange(str(error)) from error
+    if title.airtime is not None:
+        wanted, scale = _aired(wanted, title.airtime, place), 1.0
     if not isinstance(wanted, NptRange):
         raise NoClock("only npt ranges are served here")
     wanted = NptRange(_back(wanted.start, ahead_s), _back(wanted.end, ahead_s))
@@ -100,6 +106,33 @@ def plan(value: str | None, scale: float, place: Place, *, ahead_s: float = 0.0)
     if stop_s is not None and stop_s <= start_s:
         raise BadRange("the end is not after the start")
     return Move(start_s, duration_s if stop_s is None else stop_s, offset, stop_s)
+
+
+def _aired(wanted: NptRange | ClockRange, air: Airtime, place: Place) -> NptRange:
+    """Turn a range of a linear channel into seconds of its title.
+
+    Live, every npt means now, whatever a player calls the beginning of what has none; but who has paused goes on.
+    """
+    live = air.live_zero_s is not None
+    latest_s = place.now_s - air.live_zero_s if air.live_zero_s is not None else place.title.timeline.duration_s
+    if isinstance(wanted, NptRange):
+        if not live:
+            return wanted
+        return NptRange("now") if place.stream.plays and wanted.start in (None, "now") else NptRange(latest_s)
+    if isinstance(wanted.start, datetime):
+        start_s = (wanted.start - air.zero).total_seconds()
+        if start_s < 0:
+            raise BadRange("too far back")
+        return NptRange(min(start_s, latest_s))
+    return NptRange(0.0 if wanted.start == "beginning" else latest_s if live else "end")
+
+
+def write_span(title: Title, start_s: float, end_s: float | None = None) -> str:
+    """Write the Range of an answer: live in absolute time, else in seconds."""
+    air = title.airtime
+    if air is None or air.live_zero_s is None:
+        return write_npt(start_s, end_s)
+    return write_clock(air.zero + timedelta(seconds=start_s))
 
 
 def _start_s(start: NptTime | None, duration_s: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from edge_server.egress.rtsp.address import CONTROL, Address
 from edge_server.egress.rtsp.words import Send, Title
 from wire.rtp import MP2T_PAYLOAD_TYPE
-from wire.rtsp import Headers, Request, Response, write_npt, write_request, write_response
+from wire.rtsp import Headers, Request, Response, write_clock, write_npt, write_request, write_response
 from wire.sdp import MediaDescription, Session, write
 
 PUBLIC = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, TEARDOWN, GET_PARAMETER, SET_PARAMETER"
@@ -72,7 +72,15 @@ def describe(address: Address, title: Title, *, host: str, profile: str) -> tupl
         origin=f"- {title.item_id} 1 IN {family} {host}",
         name=name or "-",
         connection=f"IN {family} {'::' if family == 'IP6' else '0.0.0.0'}",
-        attributes=(("control", "*"), ("range", write_npt(0.0, title.timeline.duration_s))),
+        attributes=(("control", "*"), ("range", _range(title))),
         media=(media,),
     )
     return [("Content-Base", f"{address.base}/"), ("Content-Type", "application/sdp")], write(session)
+
+
+def _range(title: Title) -> str:
+    """Write what can be played: of a channel, from how far back; it has no end."""
+    air = title.airtime
+    if air is None or air.live_zero_s is None:
+        return write_npt(0.0, title.timeline.duration_s)
+    return write_clock(air.zero)

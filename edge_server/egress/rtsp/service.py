@@ -14,7 +14,9 @@ from edge_server.egress import EgressContext
 from edge_server.egress.rtsp.conversation import Conversation
 from edge_server.egress.rtsp.driver import Connection, drained
 from edge_server.egress.rtsp.rules import Rules
-from edge_server.pacing.library import Library
+from edge_server.egress.rtsp.words import Look
+from edge_server.pacing.joined import Tuned, Windows
+from edge_server.pacing.library import Library, Shelved
 from edge_server.pacing.service import Pacing
 from edge_server.sessions.viewing import Viewings
 
@@ -37,6 +39,7 @@ class RtspService:
         draw: Callable[[int], int] = secrets.randbits,
         connections_max_count: int | None = None,
         pacing: Pacing | None = None,
+        windows: Windows | None = None,
     ) -> None:
         """Prepare; nothing listens yet.
 
@@ -48,6 +51,7 @@ class RtspService:
             rules: banner and the like.
             draw: random integer of so many bits.
             connections_max_count: more are closed at once; default twice the viewings, and 16.
+            windows: linear channels; None for none.
             pacing: the process's pacer and chunks, run by somebody else; without it the service runs its own.
         """
         self.host, self.port = host, port
@@ -61,6 +65,7 @@ class RtspService:
         self.pacing = Pacing(ctx.clock) if pacing is None else pacing
         self._own_pacing = pacing is None
         self._library = Library(ctx.view, ctx.shelf, self.pacing.chunks)
+        self._windows = windows
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
 
@@ -94,6 +99,14 @@ class RtspService:
         while self._connections:
             await clock.sleep_until(clock.monotonic() + 0.05)
 
+    def _look(self, asked: Look) -> Shelved | Tuned | None:
+        if asked.air is None:
+            return self._library.look(asked.item_id, asked.rendition)
+        if self._windows is None:
+            return None
+        clock = self._ctx.clock
+        return self._windows.tune(asked.item_id, asked.air.span, clock.utc(), clock.monotonic())
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sock = writer.get_extra_info("socket")
         peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
@@ -114,7 +127,7 @@ class RtspService:
         )
         connection = Connection(
             conversation,
-            self._library.look,
+            self._look,
             self.pacing.pacer,
             self.pacing.chunks,
             self._ctx.clock,

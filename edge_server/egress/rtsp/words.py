@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge_server.egress.rtsp.address import Air
 from edge_server.egress.rtsp.negotiate import Link
+from edge_server.pacing.joined import Airtime
 from edge_server.pacing.stream import Stream
 from edge_server.pacing.timeline import Timeline
 from wire.rtsp import Interleaved, Request, Response
@@ -32,6 +34,10 @@ class Title(Protocol):
 
     def seek(self, npt_s: float) -> tuple[float, int]:
         """Return second and byte of the last key frame not after this second."""
+
+    @property
+    def airtime(self) -> Airtime | None:
+        """What ties npt to the calendar; None for a lesson. What has it cannot be wound."""
 
     def wind(self, from_s: float, scale: float) -> Wound:
         """Return the key pictures from about this second on, at this speed; negative goes back."""
@@ -164,6 +170,8 @@ class Look:
 
     item_id: str
     rendition: str
+    air: Air | None = None
+    """A linear channel instead of a lesson."""
 
 
 @dataclass(frozen=True, slots=True)
