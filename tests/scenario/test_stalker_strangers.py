@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from stb_reader import AuthError, STBClient
@@ -211,3 +214,40 @@ async def test_stb_reader_turns_all_pages(tmp_path: Path) -> None:
             await asyncio.to_thread(turn, port.address)
         finally:
             serving.cancel()
+
+
+def knock(edge: edge_lab.Running, address: str, mac: str) -> Callable[[str], bytes]:
+    """Log in from an address of the loopback network; return what asks one action after the other."""
+    token = ""
+
+    def ask(what: str) -> bytes:
+        kind, action = what.split()
+        connection = http.client.HTTPConnection("127.0.0.1", edge.port, timeout=10, source_address=(address, 0))
+        fields = {"Cookie": f"mac={quote(mac)}", "Authorization": f"Bearer {token}", "Range": "bytes=0-"}
+        connection.request("GET", f"/portal.php?type={kind}&action={action}&JsHttpRequest=1-xml", headers=fields)
+        answer = connection.getresponse()
+        assert answer.status == 200
+        body = answer.read()
+        connection.close()
+        return body
+
+    token = json.loads(ask("stb handshake"))["js"]["token"]
+    assert json.loads(ask("stb get_profile"))["js"]["status"] == 0
+    return ask
+
+
+@pytest.mark.timeout(60)
+def test_a_cloned_box_is_reported_and_the_older_session_ends(edge: edge_lab.Running) -> None:
+    clone = "00:1A:79:00:00:30"
+    run("edge-server", "box", "add", clone, "--station", "V-0030", "--dir", str(edge.root / "edge"), "--json")
+    older = knock(edge, "127.0.0.1", clone)
+    assert b"total_items" in older("itv get_all_channels")
+    newer = knock(edge, "127.0.0.2", clone)
+    assert older("itv get_all_channels") == b"Authorization failed."
+    assert b"total_items" in newer("itv get_all_channels")
+    log = (edge.root / "serve.log").read_text().splitlines()
+    lines = [json.loads(line) for line in log if line.startswith("{")]
+    [report] = [line for line in lines if line.get("mac") == clone]
+    assert report["level"] == "warning"
+    assert (report["station"], report["older"], report["newer"]) == ("V-0030", "127.0.0.1", "127.0.0.2")
+    assert 'edge_logins_refused_total{kind="mac",reason="cloned"} 1.0' in edge.get("/metrics").decode()
