@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 hypothesis.settings.register_profile("house", deadline=None)  # a busy machine is no finding
+hypothesis.settings.register_profile("deep", deadline=None, max_examples=20_000, print_blob=True)
 hypothesis.settings.load_profile("house")
 
 GI_PYTHON = "/usr/bin/python3"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 import socket
 import struct
@@ -535,6 +536,19 @@ async def test_playbin_plays_to_the_end(lesson: Edge) -> None:
         code, out, err = await stranger("gst-launch-1.0", "-q", "playbin3", f"uri={url}", *sinks)
         assert code == 0, out + err
         assert service.counters["refused 454"] == 0
+
+
+@pytest.mark.stranger("gst-launch-1.0", "gst-rtsp-server")
+async def test_gstreamer_winds_forward_and_sees_each_key_picture_once(lesson: Edge) -> None:
+    """Its ``rtspsrc`` asks by Scale; the lesson's key pictures lie two seconds apart."""
+    async with serving(lesson) as service:
+        script = str(Path(__file__).parents[1] / "peers" / "gst_trick.py")
+        url = f"rtsp://127.0.0.1:{service.port}/vod/7.mpg"
+        code, out, err = await stranger("/usr/bin/python3", script, url, "2", "0")
+        assert code == 0, err
+        found = json.loads(out)
+        assert found["moved"] and found["ended"] and len(found["shown_s"]) == 3, found
+        assert all(earlier < later for earlier, later in pairwise(found["shown_s"]))
 
 
 @pytest.mark.parametrize("rtp", [False, True])
