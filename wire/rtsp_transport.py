@@ -78,7 +78,7 @@ def write_transport(transport: Transport) -> str:
 
 
 def _element(text: str) -> Transport:
-    profile, *parameters = _split(text, ";")
+    profile, *parameters = _split(text, ";") or [""]
     if "=" in profile or "/" not in profile:
         raise WireError(f"transport {text!r} names no profile")
     known: dict[str, str] = {}

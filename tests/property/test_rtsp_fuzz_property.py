@@ -9,7 +9,7 @@ import contextlib
 import itertools
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edge_server.egress.rtsp.conversation import SESSIONS_MAX_COUNT
@@ -146,6 +146,7 @@ def test_a_range_is_read_or_refused(text: str) -> None:
 
 
 @given(transports)
+@example(";")  # once no profile at all was a crash instead of a refusal
 def test_a_transport_list_is_read_or_refused_and_no_number_is_out_of_range(text: str) -> None:
     with contextlib.suppress(WireError):
         found = parse_transport(text)
