@@ -1,4 +1,4 @@
-# Words: demo test check fix bench bench-sync bench-serve docs strangers clean
+# Words: demo test check fix bench bench-sync bench-serve docs shots strangers clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CODE := central_platform edge_server stb_emulator sync media wire domain runtime fixtures
 ALL := $(CODE) tests benchmarks scripts
 
-.PHONY: demo test check fix bench bench-sync bench-serve docs strangers clean
+.PHONY: demo test check fix bench bench-sync bench-serve docs shots strangers clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make bench   measure against peers in the same run"
 	@echo "make bench-sync  bring libraries up to date: ours, rsync, zsync, casync in the same run (25 minutes)"
 	@echo "make bench-serve  the whole edge under load: against nginx, gst-rtsp-server, PyAV, aiortc (25 minutes; BENCH_ARGS=--quick: 7)"
+	@echo "make shots   a picture of every page of the portal at every size (folder .shots, or SHOTS=folder)"
 	@echo "make docs    regenerate the command reference and check every link"
 
 $(STAMP): pyproject.toml constraints.txt scripts/venv.sh
@@ -54,6 +55,9 @@ bench-serve: $(STAMP)
 
 docs: $(STAMP)
 	@$(BIN)/python scripts/docs.py
+
+shots: $(STAMP) strangers
+	@$(BIN)/python -m scripts.shots $(SHOTS)
 
 strangers:
 	@scripts/strangers.sh

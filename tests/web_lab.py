@@ -8,7 +8,7 @@ import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from edge_server.bootstrap.http_port import HttpPort
 from edge_server.bootstrap.http_settings import HttpSettings
 from edge_server.catalog import CatalogView
 from edge_server.egress import EgressContext, dash, files, first_of, hls, pages
+from edge_server.linear import LinearChannel
 from edge_server.metrics.doors import alive
 from edge_server.packager import Shelf
 from edge_server.plane.lookup import Media
@@ -60,6 +61,10 @@ class Lab:
     view: CatalogView
     shelf: Shelf
     objects: dict[str, bytes] = field(default_factory=dict)
+    channels: tuple[LinearChannel, ...] = ()
+    now: datetime = datetime(2026, 11, 25, tzinfo=UTC)
+    full: bool = False
+    """As many watch as may."""
 
     def path(self, name: str) -> str:
         return f"courseware/{VIDEO}/{name}.mp4"
@@ -182,7 +187,8 @@ async def serving(lab: Lab, *more: web.RouteDef) -> AsyncIterator[int]:
     )
 
     def state(request: PortalRequest) -> PortalState:
-        return PortalState(lab.view, logins, "127.0.0.1:8554", datetime(2026, 11, 25, tzinfo=UTC), 0.0)
+        state = PortalState(lab.view, logins, "127.0.0.1:8554", lab.now, 0.0, channels=lab.channels)
+        return replace(state, ticket=lambda _: None) if lab.full else state
 
     routes = [
         *more,

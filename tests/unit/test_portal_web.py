@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
@@ -16,12 +17,16 @@ import pytest
 from domain.courseware import Catalogue, Column, Courseware, ItemClass, MediaFamily, Subtitle
 from edge_server.bootstrap.http_port import dialect_for
 from edge_server.catalog import EMPTY, CatalogView
+from edge_server.linear import LinearChannel, Slot
 from edge_server.portal import Dialect, PortalReply, PortalRequest, PortalState
 from edge_server.portal.json_api import DIALECT as JSON_API
 from edge_server.portal.web import DIALECT
+from edge_server.portal.web.listing import FOUND_MAX_COUNT, search, shorten
 from edge_server.sessions.logins import Logins
 from tests.web_lab import ISSUED, PAGE, VIDEO, asset, rendition, view_of
 
+BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/150.0 Safari/537.36"}
+OLD_BOX = {"User-Agent": "webkit;Resolution(PAL,720P,1080P)"}
 NASTY = '第一课 <script>alert("1")</script> & 急救'
 
 
@@ -68,7 +73,7 @@ def ask(
     query: Mapping[str, str] | None = None,
     **more: Any,
 ) -> PortalReply:
-    request = PortalRequest(method, path, query or {}, {}, headers or {}, {}, "127.0.0.1", "edge:80")
+    request = PortalRequest(method, path, query or {}, {}, {**BROWSER, **(headers or {})}, {}, "127.0.0.1", "edge:80")
     state = PortalState(view, Logins(lambda _: None), "edge:554", datetime(2026, 11, 25, tzinfo=UTC), 5.0, **more)
     dialect = dialect_for(path, (DIALECT, JSON_API))
     assert dialect is not None
@@ -78,15 +83,16 @@ def ask(
 class Page(HTMLParser):
     """What a browser would see: tags with their attributes, words, and whether every tag is closed."""
 
-    VOID = frozenset({"meta", "link", "img", "source", "track", "br"})
+    VOID = frozenset({"meta", "link", "img", "source", "track", "br", "input"})
 
     def __init__(self, reply: PortalReply) -> None:
         super().__init__()
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words = ""
         self.open: list[str] = []
-        assert reply.media_type == "text/html; charset=utf-8"
-        self.feed(reply.body.decode("utf-8"))
+        kind, _, charset = reply.media_type.partition("; charset=")
+        assert kind == "text/html"
+        self.feed(reply.body.decode(charset))
         self.close()
         assert self.open == []
 
@@ -171,16 +177,95 @@ def test_asking_again_costs_nothing_until_something_changes(view: CatalogView, t
         assert ask(other, "/api/v1/catalogue", headers={"If-None-Match": etag}).status == 200
 
 
-def test_home_shows_every_lesson_with_its_words(view: CatalogView) -> None:
-    reply = ask(view, "/")
-    page = Page(reply)
-    cards = [each for each in page.all("a") if each.get("class") == "card"]
-    assert [each["href"] for each in cards] == [f"/watch/{VIDEO}", f"/lessons/{PAGE}/", "/watch/3"]
+def cards_of(page: Page) -> list[dict[str, str | None]]:
+    return [each for each in page.all("a") if each.get("class") == "card"]
+
+
+def test_home_shows_a_column_with_its_words(view: CatalogView) -> None:
+    page = Page(ask(view, "/"))
+    cards = cards_of(page)
+    assert [each["href"] for each in cards] == [f"/watch/{VIDEO}"]
     assert [each["src"] for each in page.all("img")] == [f"/posters/{VIDEO}.jpg"]
-    for words in (NASTY, "甲", "乙 <b>", "4:05", "1:02:03", "图文", "课件 3 节", "2026-11-24", "这个专栏还没有课件"):
+    for words in (NASTY, "甲", "乙 <b>", "空", "4:05", "课件 3 节", "2026-11-24"):
         assert words in page.words, words
     assert page.words.index("甲") < page.words.index("乙")
     assert [each for each in cards if "autofocus" in each] == cards[:1], "a remote control needs a place to begin"
+    other = Page(ask(view, "/", query={"column": "2"}))
+    assert [each["href"] for each in cards_of(other)] == [f"/lessons/{PAGE}/", "/watch/3"]
+    assert "1:02:03" in other.words and "图文" in other.words
+    assert "这个专栏还没有课件" in Page(ask(view, "/", query={"column": "3"})).words
+
+
+@pytest.mark.parametrize(("headers", "size"), [(BROWSER, 8), (OLD_BOX, 6)])
+def test_every_lesson_is_shown_once_and_in_order_on_the_pages_of_its_column(
+    tmp_path: Path, headers: dict[str, str], size: int
+) -> None:
+    many = [lesson(str(100 + n), str(n % 12), f"第{n}课", renditions=(R12,)) for n in range(130)]
+    columns = tuple(
+        Column(column_id=str(n), title=f"专栏{n}", order=n) for n in range(11)
+    )  # of the twelfth only lessons
+    view = view_of(tmp_path, Catalogue(columns=columns, courseware=tuple(many)), {})
+    tabs: list[str] = []
+    for number in range(1, 5):
+        page = Page(ask(view, "/columns", headers=headers, query={"page": str(number)}))
+        hrefs = [each["href"] or "" for each in page.all("a")]
+        tabs += [each for each in hrefs if each.startswith("/?column=") and each not in tabs]
+    assert tabs == [f"/?column={n}" for n in range(12)]
+    for n in range(12):
+        found: list[str] = []
+        query = {"column": str(n)}
+        while True:
+            page = Page(ask(view, "/", headers=headers, query=query))
+            assert 0 < len(cards_of(page)) <= size
+            found += [(each["href"] or "").removeprefix("/watch/") for each in cards_of(page)]
+            after = [each for each in page.all("a") if each.get("rel") == "next"]
+            if not after:
+                break
+            query = dict(parse_qsl((after[0]["href"] or "").partition("?")[2]))
+        assert found == [item.item_id for item in many if item.column_id == str(n)]
+
+
+def test_back_leads_to_the_card_one_came_from(tmp_path: Path) -> None:
+    many = [lesson(str(100 + n), "1", renditions=(R12,)) for n in range(30)]
+    columns = (Column(column_id="1", title="甲", order=1),)
+    view = view_of(tmp_path, Catalogue(columns=columns, courseware=tuple(many)), {})
+    (back,) = [each for each in Page(ask(view, "/watch/120")).all("a") if each.get("id") == "back"]
+    page = Page(ask(view, "/", query=dict(parse_qsl((back["href"] or "").partition("?")[2]))))
+    assert [each["href"] for each in cards_of(page) if "autofocus" in each] == ["/watch/120"]
+    turns = {each["rel"]: each["href"] for each in Page(ask(view, "/watch/120")).all("a") if "rel" in each}
+    assert turns == {"prev": "/watch/119", "next": "/watch/121"}
+
+
+def test_the_language_is_chosen_and_kept(view: CatalogView) -> None:
+    chosen = ask(view, "/", query={"lang": "en"})
+    assert "3 lessons" in Page(chosen).words and Page(chosen).all("html") == [{"lang": "en"}]
+    cookie = dict(chosen.headers)["Set-Cookie"]
+    assert cookie.startswith("lang=en; Path=/;")
+    request = PortalRequest("GET", "/search", {}, {}, BROWSER, {"lang": "en"}, "127.0.0.1", "edge:80")
+    state = PortalState(view, Logins(lambda _: None), "edge:554", datetime(2026, 11, 25, tzinfo=UTC), 5.0)
+    assert "Search lessons" in Page(DIALECT.reply(request, state)).words
+    nonsense = ask(view, "/", query={"lang": "x\r\ny"})
+    assert "课件 3 节" in Page(nonsense).words and "Set-Cookie" not in dict(nonsense.headers)
+
+
+def test_pages_of_old_boxes_are_written_in_the_charset_that_they_declare(tmp_path: Path) -> None:
+    courseware = (lesson("5", "1", "𠮷野课 €", renditions=(R12,)),)
+    view = view_of(tmp_path, Catalogue(columns=CATALOGUE.columns, courseware=courseware), {})
+    gbk = {**OLD_BOX, "Accept-Charset": "gb2312, gbk"}
+    reply = ask(view, "/", headers=gbk)
+    assert reply.media_type == "text/html; charset=gbk"
+    assert b'content="text/html; charset=GBK"' in reply.body and "课件".encode("gbk") in reply.body
+    assert {"name": "page-view-size", "content": "640*530"} in Page(reply).all("meta")
+    assert "𠮷野课" in Page(reply).words, "what GBK lacks is a character reference"
+    assert ask(view, "/", headers=OLD_BOX).media_type == "text/html; charset=utf-8"
+    assert ask(view, "/", headers={"Accept-Charset": "gbk"}).media_type == "text/html; charset=utf-8", "no old box"
+
+
+def test_an_old_box_is_sent_to_what_it_plays(view: CatalogView) -> None:
+    for headers in (OLD_BOX, {"User-Agent": ""}):
+        page = Page(ask(view, f"/watch/{VIDEO}", headers=headers))
+        assert not page.all("video")
+        assert f"rtsp://edge:554/vod/{VIDEO}.mpg" in [each.get("href") for each in page.all("a")]
 
 
 def test_home_before_the_first_sync_says_what_to_do() -> None:
@@ -194,25 +279,110 @@ def test_the_lesson_page_plays_without_script(view: CatalogView) -> None:
     assert "controls" in video and "autofocus" in video and video["poster"] == f"/posters/{VIDEO}.jpg"
     sources = [(each["src"], each["type"]) for each in page.all("source")]
     assert sources == [(f"/media/{VIDEO}/R40.mp4", "video/mp4"), (f"/media/{VIDEO}/R12.mp4", "video/mp4")]
-    assert NASTY in page.words and "<i>简介" in page.words and {"href": "/"} in page.all("a")
+    assert NASTY in page.words and "<i>简介" in page.words
+    assert [each["href"] for each in page.all("a") if each.get("id") == "back"] == [f"/?column=1&page=1&at={VIDEO}"]
     (video,) = Page(ask(view, "/watch/3")).all("video")
     assert "poster" not in video
 
 
-@pytest.mark.parametrize("path", ["/", f"/watch/{VIDEO}", "/watch/none"])
-def test_pages_have_no_script_and_nothing_from_elsewhere(view: CatalogView, path: str) -> None:
-    reply = ask(view, path)
+@pytest.mark.parametrize("headers", [BROWSER, OLD_BOX])
+@pytest.mark.parametrize(
+    "path", ["/", f"/watch/{VIDEO}", "/watch/none", "/search", "/channels", "/channel/900001", "/columns", "/keys"]
+)
+def test_pages_have_one_script_of_ours_and_nothing_from_elsewhere(
+    view: CatalogView, path: str, headers: dict[str, str]
+) -> None:
+    reply = ask(view, path, headers=headers, channels=(CHANNEL,))
     page = Page(reply)
-    assert not page.all("script") and b"://" not in reply.body.replace(b"<!doctype html>", b"")
+    assert page.all("script") == [{"src": "/keys.js"}]
+    assert reply.body.replace(b"rtsp://edge:554/", b"").count(b"://") == 0
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     links = [each.get("href") or each.get("src") for tag in ("a", "img", "source", "link") for each in page.all(tag)]
-    assert links and all(link is not None and (link.startswith("/") or link == "data:,") for link in links)
-    assert "script-src 'none'" in dict(reply.headers)["Content-Security-Policy"]
+    assert links and all(link is not None and link.startswith(("/", "data:,", "rtsp://edge:554/")) for link in links)
+    assert "script-src 'self';" in dict(reply.headers)["Content-Security-Policy"], "none that is written in a page"
     assert page.all("html") == [{"lang": "zh-CN"}]
-    assert {"name": "page-view-size", "content": "1280*720"} in page.all("meta")
-    assert sum("autofocus" in attributes for _, attributes in page.tags) == 1
+    size = "640*530" if headers is OLD_BOX else "1280*720"
+    assert {"name": "page-view-size", "content": size} in page.all("meta")
+    assert sum("autofocus" in attributes for _, attributes in page.tags) == (0 if path == "/keys" else 1)
     for modern in (b"var(--", b"display: flex", b"display: grid", b"calc("):
         assert modern not in reply.body, "old boxes cannot"
+
+
+CHANNEL = LinearChannel(
+    "900001",
+    1,
+    "教育 <频道>",
+    datetime(1970, 1, 1, tzinfo=UTC),
+    (Slot("1", "第一课", 1000.0), Slot("2", "第二课", 800.0)),
+)
+
+
+def test_channels_tell_what_is_on_and_what_comes(view: CatalogView) -> None:
+    assert "还没有频道" in Page(ask(view, "/channels")).words
+    page = Page(ask(view, "/channels", channels=(CHANNEL,)))
+    assert "/channel/900001" in [each["href"] for each in page.all("a")]
+    # 2026-11-25T00:00Z is 8:00 in China, and the beginning of a round of 1800 s
+    for words in ("教育 <频道>", "08:00–08:16", "第一课", "08:16 第二课"):
+        assert words in page.words, words
+
+
+def test_a_channel_is_watched_and_goes_back_in_time(view: CatalogView) -> None:
+    page = Page(ask(view, "/channel/900001", channels=(CHANNEL,)))
+    assert [each["src"] for each in page.all("video")] == ["/live/900001/index.m3u8"]
+    again = [each["href"] for each in page.all("a") if "playseek" in (each["href"] or "")]
+    assert again[:2] == [
+        "/live/900001/index.m3u8?playseek=20261124234640-20261125000000",
+        "/live/900001/index.m3u8?playseek=20261124233000-20261124234640",
+    ]
+    assert len(again) == 6
+    given = {"ticket": lambda item_id: f"/t/{item_id}", "ticketed": True, "channels": (CHANNEL,)}
+    page = Page(ask(view, "/channel/900001", **given))
+    assert [each["src"] for each in page.all("video")] == ["/t/900001/live/900001/index.m3u8"]
+    sent = ask(view, "/play/live/900001/index.m3u8", query={"playseek": "1-2"}, **given)
+    assert dict(sent.headers)["Location"] == "/t/900001/live/900001/index.m3u8?playseek=1-2"
+    assert ask(view, "/channel/900001", channels=(CHANNEL,), ticket=lambda _: None).status == 503
+    assert ask(view, "/channel/7", channels=(CHANNEL,)).status == 404
+    assert ask(view, f"/play/live/{VIDEO}/index.m3u8", channels=(CHANNEL,)).status == 404, "no channel"
+    assert ask(view, "/play/hls/900001/ts/master.m3u8", channels=(CHANNEL,)).status == 404, "no lesson"
+
+
+def found(view: CatalogView, query: str, **more: Any) -> list[str]:
+    page = Page(ask(view, "/search", query={"q": query}, **more))
+    return [(each["href"] or "").strip("/").split("/")[-1] for each in cards_of(page)]
+
+
+def test_two_chinese_characters_are_enough_to_search(tmp_path: Path) -> None:
+    listed = (
+        lesson("1", "1", "大棚滴灌技术", renditions=(R12,)),
+        lesson("2", "1", "苹果修剪", summary="冬季滴灌要点", renditions=(R12,)),
+        lesson("3", "2", "ＨＬＳ 与 Web", renditions=(R12,)),
+    )
+    view = view_of(tmp_path, Catalogue(columns=CATALOGUE.columns, courseware=listed), {})
+    assert found(view, "滴灌") == ["1", "2"]
+    assert found(view, "冬季 滴灌") == ["2"] and found(view, "滴灌 冬季 苹果") == ["2"]
+    assert found(view, "hls") == ["3"] and found(view, "乙") == ["3"], "wide letters and the column's name count"
+    assert found(view, "灌滴") == [] and found(view, "   ") == [] and found(view, "") == []
+    assert found(view, "%B5%CE%B9%E0") == ["1", "2"], "as a box that writes GBK into addresses sends it"
+    assert found(view, "100%") == []
+    words = Page(ask(view, "/search", query={"q": '"><b>'})).words
+    assert '"><b>' in words and "没有找到" in words
+
+
+def test_a_search_is_bounded(tmp_path: Path) -> None:
+    many = tuple(lesson(str(n), "1", "滴灌", renditions=(R12,)) for n in range(1000, 1500))
+    view = view_of(tmp_path, Catalogue(columns=CATALOGUE.columns, courseware=many), {})
+    assert len(search(view, "滴灌")) == FOUND_MAX_COUNT
+    assert search(view, "滴" + "灌" * 5000) == ()
+    page = Page(ask(view, "/search", query={"q": "滴灌", "page": "99999999"}))
+    assert len(cards_of(page)) == 8 and "第 1 / 25 页" in page.words
+
+
+@pytest.mark.parametrize(
+    ("text", "units", "short"),
+    [("滴灌技术", 8, "滴灌技术"), ("滴灌技术课", 8, "滴灌技…"), ("abcdef", 5, "abc…"), ("", 4, ""), ("a滴灌", 4, "a…")],
+)
+def test_titles_are_cut_to_what_fits(text: str, units: int, short: str) -> None:
+    assert shorten(text, units) == short
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,48 @@
+"""Which page a browser can show: the size and the charset, by what it says of itself and by its account. Pure.
+
+The page of an old box is 640 by 530 (it says so in ``page-view-size``, and the box enlarges it), everybody else gets
+one that fits itself to the window. A browser that says nothing of itself is a box (some real pages judge so, too).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+USER_AGENT_JUDGED_MAX_CHARS = 512
+_OLD = re.compile(
+    r"Resolution\(|\bCTC/|HW_STB|SkWebKit|ztebw|iPanel|\bEIS\b|\bziva\b|\bEscape\b|Galio|\bRANGER\b|MSIE [3-6]\.",
+    re.IGNORECASE,
+)
+"""Words of browsers in boxes made until about 2012 (stb_protocols §2, public box clients)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """What a page is made for."""
+
+    old: bool = False
+    """640 by 530 pixels, a script engine of 2008, no scrolling."""
+    charset: str = "utf-8"
+    """``utf-8`` or ``gbk``."""
+
+
+def is_old(headers: Mapping[str, str]) -> bool:
+    """Tell whether the browser of an old box asks."""
+    agent = headers.get("User-Agent", "")[:USER_AGENT_JUDGED_MAX_CHARS]
+    return not agent.strip() or _OLD.search(agent) is not None
+
+
+def screen_of(headers: Mapping[str, str], account_charset: str | None = None) -> Screen:
+    """Judge a browser.
+
+    Args:
+        headers: of the request, case-insensitive.
+        account_charset: that of the account which is logged in from the same address; None when there is none.
+    """
+    if not is_old(headers):
+        return Screen()
+    accepted = headers.get("Accept-Charset", "").lower()
+    reads_utf8 = not accepted or "utf-8" in accepted or "*" in accepted
+    return Screen(True, account_charset or ("utf-8" if reads_utf8 else "gbk"))
