@@ -1,0 +1,171 @@
+"""Pages in Debian's Chromium: walked by keys, without script, at every size; judged by axe."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page
+
+from tests.pages_lab import BOX, LOOKS, PATHS, VIDEO, Look, build, chromium, page_of
+from tests.web_lab import Lab, serving
+
+pytestmark = [pytest.mark.stranger("chromium"), pytest.mark.timeout(180)]
+PAGE_MAX_BYTES = 300_000
+WAYS = ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp")
+SAME_PLACE_MAX_PRESSES = 12
+"""A long page is scrolled before the focus goes on."""
+STOPS = """() => {
+  const found = [...document.querySelectorAll('a[href], video, button, input')].filter(e => e.offsetWidth > 0);
+  found.forEach((e, n) => e.dataset.n = n);
+  return found.map(e => e.tagName + ' ' + (e.getAttribute('href') || e.getAttribute('name') || e.type || ''));
+}"""
+FOCUS = """() => {
+  const e = document.activeElement, r = e.getBoundingClientRect(), s = getComputedStyle(e);
+  return {n: e.dataset.n === undefined ? -1 : +e.dataset.n, scroll: scrollY,
+    ring: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 3,
+    seen: r.top < innerHeight && r.bottom > 0 && r.left >= 0 && r.right <= innerWidth &&
+      (r.height > innerHeight || (r.top >= 0 && r.bottom <= innerHeight))};
+}"""
+CLIPPED = """() => [...document.querySelectorAll('body *')].filter(e => {
+  const s = getComputedStyle(e);
+  return e.textContent.trim() && s.overflowX !== 'visible' && e.tagName !== 'VIDEO' && e.tagName !== 'INPUT' &&
+    (e.scrollHeight > e.clientHeight + 2 || e.scrollWidth > e.clientWidth + 2);
+}).map(e => e.outerHTML.slice(0, 200))"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return build(tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture(params=LOOKS, ids=[look.name for look in LOOKS])
+def look(request: pytest.FixtureRequest) -> Look:
+    assert isinstance(request.param, Look)
+    return request.param
+
+
+@pytest.fixture
+async def page(lab: Lab, look: Look) -> AsyncIterator[Page]:
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(serving(lab))
+        browser = await stack.enter_async_context(chromium())
+        yield await stack.enter_async_context(page_of(browser, look, port))
+
+
+async def test_every_link_of_every_page_is_reached_by_arrow_keys_and_is_seen(page: Page) -> None:
+    for name, path in PATHS.items():
+        await page.goto(path)
+        stops = await page.evaluate(STOPS)
+        begin = await page.evaluate(FOCUS)
+        assert begin["n"] >= 0 and begin["seen"] and begin["ring"], (name, "begins nowhere", begin)
+        reached, waiting = {begin["n"]}, [begin["n"]]
+        while waiting:
+            at = waiting.pop(0)
+            for way in WAYS:
+                await page.evaluate("n => document.querySelector(`[data-n='${n}']`).focus()", at)
+                for _ in range(SAME_PLACE_MAX_PRESSES):
+                    before = await page.evaluate(FOCUS)
+                    await page.keyboard.press(way)
+                    now = await page.evaluate(FOCUS)
+                    if now["n"] != at or now["scroll"] == before["scroll"]:
+                        break
+                assert now["n"] >= 0, (name, way, stops[at])
+                if now["n"] != at:
+                    assert now["seen"] and now["ring"], (name, way, stops[at], stops[now["n"]], now)
+                if now["n"] not in reached:
+                    reached.add(now["n"])
+                    waiting.append(now["n"])
+        assert reached == set(range(len(stops))), (name, [stops[n] for n in range(len(stops)) if n not in reached])
+
+
+async def test_no_page_scrolls_sideways_clips_words_or_is_heavy(page: Page, lab: Lab, look: Look) -> None:
+    for name, path in {**PATHS, "full": PATHS["watch"]}.items():
+        lab.full = name == "full"
+        heard: list[Any] = []
+        page.on("response", heard.append)
+        try:
+            await page.goto(path)
+        finally:
+            lab.full = False
+        wide, inner = await page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
+        assert wide <= inner, (name, wide, inner)
+        assert await page.evaluate(CLIPPED) == [], name
+        if look.old:
+            high = await page.evaluate("() => document.documentElement.scrollHeight")
+            assert high <= look.height or name in ("channel",), (
+                name,
+                high,
+                "an old box turns pages, it does not scroll",
+            )
+        page.remove_listener("response", heard.append)
+        weight = sum(
+            [len(await each.body()) for each in heard if "/media/" not in each.url and "/live/" not in each.url]
+        )
+        assert 0 < weight <= PAGE_MAX_BYTES, (name, weight)
+
+
+async def test_axe_finds_nothing_serious(page: Page, lab: Lab) -> None:
+    for name, path in {**PATHS, "full": PATHS["watch"]}.items():
+        lab.full = name == "full"
+        try:
+            await page.goto(path)
+        finally:
+            lab.full = False
+        found = (await Axe().run(page)).response["violations"]
+        serious = [
+            (each["id"], [n["html"] for n in each["nodes"]])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+        assert serious == [], name
+
+
+async def test_keys_play_seek_and_lead_back(page: Page, look: Look) -> None:
+    await page.goto("/")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**/watch/{VIDEO}")
+    if not look.old:
+        await page.wait_for_function("document.querySelector('video').readyState >= 1")
+        await page.keyboard.press("Enter")
+        await page.wait_for_function("document.querySelector('video').currentTime > 0.2")
+        await page.keyboard.press("ArrowRight")
+        await page.wait_for_function("document.querySelector('video').currentTime > 3")
+        await page.keyboard.press("ArrowLeft")
+        await page.wait_for_function("document.querySelector('video').currentTime < 3")
+    await page.keyboard.press("Backspace")
+    await page.wait_for_url(f"**/?column=1&page=1&at={VIDEO}")
+    assert await page.evaluate("document.activeElement.getAttribute('href')") == f"/watch/{VIDEO}"
+    await page.keyboard.press("PageDown")
+    await page.wait_for_url("**/?column=1&page=2")
+    for code, path in ((340, None), (277, None), (4, None)):  # iPanel: back, on the first page nothing; right
+        await page.evaluate("code => document.onkeydown({keyCode: code})", code)
+        assert path is None
+    assert await page.evaluate("document.activeElement.getAttribute('href')") != f"/watch/{VIDEO}"
+    await page.goto("/keys")
+    await page.evaluate("document.onirkeypress({keyCode: 833})")
+    assert await page.text_content("#code") == "833 green"
+
+
+async def test_without_script_links_lead_to_the_film_and_back(lab: Lab, look: Look) -> None:
+    async with serving(lab) as port, chromium() as browser, page_of(browser, look, port, script=False) as page:
+        await page.goto("/")
+        await page.click(f"a[href='/watch/{VIDEO}']")
+        links = [await each.get_attribute("href") or "" for each in await page.query_selector_all("a")]
+        sources = [await each.get_attribute("src") or "" for each in await page.query_selector_all("source")]
+        films = [each for each in links + sources if each.endswith(".mp4")]
+        assert films and (await page.request.get(films[0])).headers["content-type"] == "video/mp4"
+        if look.old:
+            assert f"rtsp://127.0.0.1:8554/vod/{VIDEO}.mpg" in links and not sources
+        await page.click("#back")
+        assert page.url.endswith(f"/?column=1&page=1&at={VIDEO}")
+        await page.click("a[href='/search']")
+        await page.fill("input[name=q]", "滴灌")
+        await page.click("input[type=submit]")
+        assert await page.locator("a.card").count() == 3
+        if look.agent == BOX:
+            assert await page.evaluate("document.characterSet") == "GBK"
