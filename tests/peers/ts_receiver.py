@@ -188,6 +188,15 @@ def marked(packet: bytes) -> bool:
     return bool(packet[3] & 0x20 and packet[4] and packet[5] & 0x80)
 
 
+def during(sock: socket.socket, *, rtp: bool, seconds: float) -> Capture:
+    """Take what comes for so long."""
+    got, until = Capture(), time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        if select.select([sock], [], [], left)[0]:
+            got.take(sock.recv(4096), rtp)
+    return got
+
+
 def rounds(sock: socket.socket, *, rtp: bool, count: int, timeout_s: float) -> Capture:
     """Everything from now on until packets that mark a discontinuity have come ``count`` times."""
     got, deadline, seen, before = Capture(), time.monotonic() + timeout_s, 0, False
