@@ -321,16 +321,6 @@ class Logins:
                 return self.find(login.session_id, now_s)
         return None
 
-    def charset_at(self, remote: str, now_s: float) -> str | None:
-        """Return the charset of the box at that address that was seen last; None when none is logged in there."""
-        limit_s = self.limits.login_idle_s
-        for login in reversed(self._logins.values()):
-            if now_s - login.last_seen_s > limit_s:
-                return None
-            if login.remote == remote:
-                return login.charset
-        return None
-
     def log_out(self, session_id: str) -> bool:
         """End one login; True when there was one."""
         login = self._logins.pop(session_id, None)

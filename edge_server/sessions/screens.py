@@ -10,6 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from edge_server.sessions.logins import Logins
+
 USER_AGENT_JUDGED_MAX_CHARS = 512
 _OLD = re.compile(
     r"Resolution\(|\bCTC/|HW_STB|SkWebKit|ztebw|iPanel|\bEIS\b|\bziva\b|\bEscape\b|Galio|\bRANGER\b|MSIE [3-6]\.",
@@ -46,3 +48,13 @@ def screen_of(headers: Mapping[str, str], account_charset: str | None = None) ->
     accepted = headers.get("Accept-Charset", "").lower()
     reads_utf8 = not accepted or "utf-8" in accepted or "*" in accepted
     return Screen(True, account_charset or ("utf-8" if reads_utf8 else "gbk"))
+
+
+def charset_at(logins: Logins, remote: str, now_s: float) -> str | None:
+    """Return the charset of the box at an address that was seen last; None when none is logged in there."""
+    for login in reversed(tuple(logins)):
+        if now_s - login.last_seen_s > logins.limits.login_idle_s:
+            return None
+        if login.remote == remote:
+            return login.charset
+    return None

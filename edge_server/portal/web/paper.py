@@ -11,7 +11,7 @@ import jinja2
 
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal.web.listing import NEW, OLD, Room
-from edge_server.sessions.screens import Screen, is_old, screen_of
+from edge_server.sessions.screens import Screen, charset_at, is_old, screen_of
 
 SCRIPT_PATH = "/keys.js"
 LANGUAGES = ("zh", "en")
@@ -71,7 +71,7 @@ class Asker:
 
 def asker_of(request: PortalRequest, state: PortalState) -> Asker:
     """Find out for whom a page is. The charset of an old box is that of its account, if it is logged in."""
-    charset = state.logins.charset_at(request.remote, state.monotonic_s) if is_old(request.headers) else None
+    charset = charset_at(state.logins, request.remote, state.monotonic_s) if is_old(request.headers) else None
     asked = request.query.get("lang", request.cookies.get("lang", ""))
     return Asker(screen_of(request.headers, charset), asked if asked in LANGUAGES else LANGUAGES[0], request)
 
