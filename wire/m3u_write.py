@@ -50,7 +50,10 @@ def write_playlist(entries: Iterable[Entry], *, guide_url: str = "", remarks: It
         if not each.url or _BREAKS.search(each.url) or each.url.startswith("#"):
             raise ValueError(f"an address that a playlist cannot hold: {each.url!r}")
         name = plain_text(each.name) or "-"
-        told = {**each.attributes, "tvg-name": name, "group-title": plain_text(each.group).translate(_GROUP_TWINS)}
+        group = plain_text(each.group).translate(_GROUP_TWINS)
+        told = {**each.attributes, "tvg-name": name, "group-title": group}
+        if each.length_s >= 0:  # Kodi puts what has an end among its recordings, by folder
+            told |= {"media": "true", "media-dir": group.replace("/", "／")}
         attributes = "".join(f' {key}="{_value(value)}"' for key, value in told.items() if value)
         lines.append(f"#EXTINF:{each.length_s}{attributes},{name}")
         if each.length_s >= 0:
