@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edge_server.sessions.accounts import USER_ID_MAX_CHARS, Account
+from edge_server.sessions.authenticator import open_with_any_key
 from edge_server.sessions.failures import Failures
 from wire import ctc
 
@@ -369,26 +370,3 @@ class Logins:
 
 def _same_box(one: Login, other: Login) -> bool:
     return (one.user_id, one.stbid) == (other.user_id, other.stbid)
-
-
-def open_with_any_key(text: str, account: Account) -> tuple[ctc.Authenticator, str] | None:
-    """Try all key rules, the announced one first; the one that shows this account's own name is right (D1).
-
-    Returns None when no key fits or the text is not hex.
-    """
-    announced = ctc.EncryptionType(account.encryption_type or "0001")
-    tried: set[str] = set()
-    for kind in sorted(ctc.EncryptionType, key=lambda each: each is not announced):
-        spellings: tuple[ctc.Md5Hex, ...] = ("padded", "unpadded")
-        for md5_hex in spellings:
-            key = ctc.key_string(account.password, kind, md5_hex)
-            if key in tried:
-                continue
-            tried.add(key)
-            try:
-                plain = ctc.open_authenticator(text, account.password, kind, md5_hex=md5_hex)
-            except ctc.CtcError:
-                continue
-            if plain.user_id == account.user_id:
-                return plain, f"{kind.value} {md5_hex}"
-    return None
