@@ -16,6 +16,8 @@ from tests.old_boxes import STBID
 from tests.served import Served, published, serve
 from wire import ctc
 
+pytestmark = pytest.mark.timeout(90)  # 8 s on an idle machine, to publish and sync two lessons
+
 CHANNEL = re.compile(r"SetConfig\('Channel','ChannelID=\"(\d+)\",ChannelName=\"([^\"]*)\",UserChannelID=\"(\d+)\"")
 
 
