@@ -90,6 +90,8 @@ class Attempt:
     stbid: str
     face: ctc.Face
     remote: str
+    charset: str = ""
+    """Of all pages for this box where its portal knows; empty: as the account says."""
 
 
 @dataclass(slots=True)
@@ -260,7 +262,7 @@ class Logins:
             face=attempt.face,
             stbid=plain.stbid,
             user_token=self._token(),
-            charset=account.charset,
+            charset=attempt.charset or account.charset,
             remote=attempt.remote,
             since_s=now_s,
             last_seen_s=now_s,

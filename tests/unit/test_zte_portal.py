@@ -99,6 +99,11 @@ def test_z2_sets_the_cookie_for_its_own_folder(box: Asker) -> None:
     assert re.fullmatch(r"JSESSIONID=[0-9A-F]{32}; Path=/iptvepg", fields["Set-Cookie"])
 
 
+def test_other_pages_know_that_the_box_reads_gbk(box: Asker) -> None:
+    enter(box)
+    assert box.logins.charset_at(box.remote, 0.0) == "gbk"
+
+
 def test_z4_gives_the_user_token_in_a_header(box: Asker) -> None:
     token = enter(box)
     assert token == next(iter(box.logins)).user_token

@@ -88,6 +88,7 @@ def _log_in(request: PortalRequest, state: PortalState) -> PortalReply:
         stbid=parameter(request, "STBID"),
         face=ctc.Face.CTC,
         remote=request.remote,
+        charset=pages.PAPER.charset,
     )
     try:
         login = state.logins.log_in(attempt, state.monotonic_s)
