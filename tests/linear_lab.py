@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -77,6 +77,7 @@ class LinearLab:
     view: CatalogView
     shelf: Shelf
     channels: tuple[LinearChannel, ...]
+    following: FollowingChannels
 
     @property
     def round(self) -> Round:
@@ -111,9 +112,9 @@ def make_linear_lab(folder: Path) -> LinearLab:
     shelf.prepare(view, lambda _: None)
     plans = parse_channels("教育频道=" + ",".join(FRAMES))
     following = FollowingChannels(
-        plans, lambda: view, lambda stored: load(stored.file, stored.sha256, derived), FakeClock(NOW)
+        plans, lambda: replace(view), lambda stored: load(stored.file, stored.sha256, derived), FakeClock(NOW)
     )
     following.look()
     following.wait()
     following.look()
-    return LinearLab(view, shelf, following.current())
+    return LinearLab(view, shelf, following.current(), following)

@@ -16,5 +16,5 @@ def make_media(ctx: EgressContext, admission: Admission) -> Media:
         item_of=admission.tickets.item_of,
         admits=admission.tickets.viewing,
         seen=admission.watching.seen,
-        prefixes=(*files.PREFIXES, hls.PREFIX, hls.LIVE_PREFIX, dash.PREFIX),
+        prefixes=(*files.PREFIXES, hls.PREFIX, dash.PREFIX),
     )

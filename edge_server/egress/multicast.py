@@ -272,8 +272,10 @@ class LinearMulticast:
             late_s = (
                 0.0 if window is None else window.npt_of(moment) - begin_s
             )  # of a channel that has to begin earlier
+            begins = True
             while window is not None and out is not None:
-                out, now = await self._send(window, offset_bytes, now, out)
+                out, now = await self._send(window, offset_bytes, now, out, begins=begins)
+                begins = False
                 round_, offset_bytes = window.round, 0
                 window = self._windows.holding(round_, window.following)
                 if window is not None and abs(self._ahead_s(window, now) + late_s) > DRIFT_MAX_S:
@@ -292,8 +294,12 @@ class LinearMulticast:
         wanted = window.round.moment_of(window.begins_ticks).timestamp() - window.timeline.delay_s
         return wanted - begins
 
-    async def _send(self, window: Window, offset_bytes: int, now: float, out: _Out) -> tuple[_Out | None, float]:
+    async def _send(
+        self, window: Window, offset_bytes: int, now: float, out: _Out, *, begins: bool
+    ) -> tuple[_Out | None, float]:
         """Send a window to its end; return how to go on and when, nothing when the channel has become another one.
+
+        What ``begins`` may come behind another stream, of the round before: it is marked as a jump.
 
         Raises:
             OSError: the lesson's file cannot be read.
@@ -315,6 +321,7 @@ class LinearMulticast:
         )
         sink.sent = sent.set
         stream.play(offset_bytes, now)
+        stream.preamble = begins
         self._pacing.pacer.add(sink, over.set)
         try:
             while not sent.is_set():

@@ -102,12 +102,17 @@ class FollowingChannels:
                 return
             self._coming = None
             self._channels, whole = coming.result()
-            self._rounds = {each.channel_id: Round(each) for each in self._channels}
+            self._rounds = {each.channel_id: self._same_or_new(each) for each in self._channels}
             self._made_of, self._again_at = made_of, inf if whole else now + AGAIN_S
         with suppress(SyncError, CatalogueError, OSError):  # whoever asks for the view is told
             view = self._view()
             if view is not self._made_of or now >= self._again_at:
                 self._coming = view, self._thread.submit(self._make, view)
+
+    def _same_or_new(self, channel: LinearChannel) -> Round:
+        """Keep what has not changed: who sends it goes on, whatever else the new snapshot brought."""
+        before = self._rounds.get(channel.channel_id)
+        return before if before is not None and before.channel == channel else Round(channel)
 
     def wait(self) -> None:
         """Wait for what is being worked out; ``look`` takes it over. Not for the event loop."""

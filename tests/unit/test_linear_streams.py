@@ -178,3 +178,15 @@ def test_a_span_of_the_past_is_whole_and_a_running_one_grows(lab: LinearLab) -> 
 def test_ticks_and_moments(lab: LinearLab) -> None:
     assert lab.round.ticks_of(NOW) == int(NOW.timestamp()) * PTS_HZ
     assert lab.round.moment_of(lab.round.ticks_of(NOW)) == NOW
+
+
+def test_a_snapshot_that_changes_no_lesson_of_a_channel_leaves_it_as_it_is(lab: LinearLab) -> None:
+    """The lab's view is another one each time it is asked for."""
+    before = lab.following.round("900001")
+    assert before is not None
+    for _ in range(2):
+        lab.following.look()
+        lab.following.wait()
+    lab.following.look()
+    assert lab.following.round("900001") is before
+    assert lab.following.current() == lab.channels
