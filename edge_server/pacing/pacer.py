@@ -1,4 +1,4 @@
-"""One clock hand for all flows of the process: each has its turn every 20 ms, in one of four slots."""
+"""One clock hand for all flows of the process: each has its turn every 25 ms, in one of five slots."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Protocol
 from edge_server.pacing.lateness import Lateness
 from runtime.clock import Clock
 
-PERIOD_S = 0.020
-SLOTS_COUNT = 4
+PERIOD_S = 0.025
+SLOTS_COUNT = 5
 SLOT_S = PERIOD_S / SLOTS_COUNT
 SLOT_FULL_COUNT = 128
 """Flows of a slot before the next slot is used: waking up costs as much as sending for ten of them, and the 10 kB each

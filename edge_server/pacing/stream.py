@@ -29,7 +29,7 @@ REPORT_PERIOD_S = 5.0
 class Stream:
     """One viewer's position in one file. The driver asks what is due, sends it, and says so."""
 
-    # A flow is touched every 20 ms, when the kernel's copying has driven it out of the caches: fewer lines cost less.
+    # A flow is touched every 25 ms, when the kernel's copying has driven it out of the caches: fewer lines cost less.
     __slots__ = (
         "_base",
         "_base_s",
