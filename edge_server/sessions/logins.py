@@ -17,7 +17,6 @@ from enum import Enum
 from edge_server.sessions.accounts import USER_ID_MAX_CHARS, Account
 from edge_server.sessions.authenticator import open_with_any_key
 from edge_server.sessions.failures import Failures
-from edge_server.sessions.keys import open_with_any_key
 from wire import ctc
 
 RETRY_WINDOW_S = 30.0
