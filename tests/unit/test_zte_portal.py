@@ -13,6 +13,7 @@ import pytest
 from domain.courseware import Catalogue
 from edge_server.portal.huawei import DIALECT as HUAWEI
 from edge_server.portal.zte import DIALECT
+from edge_server.sessions.screens import charset_at
 from tests.old_boxes import CATALOGUE, HOST, LESSONS, STBID, Asker, authenticator, view_of
 from wire import ctc, zte
 
@@ -101,7 +102,7 @@ def test_z2_sets_the_cookie_for_its_own_folder(box: Asker) -> None:
 
 def test_other_pages_know_that_the_box_reads_gbk(box: Asker) -> None:
     enter(box)
-    assert box.logins.charset_at(box.remote, 0.0) == "gbk"
+    assert charset_at(box.logins, box.remote, 0.0) == "gbk"
 
 
 def test_z4_gives_the_user_token_in_a_header(box: Asker) -> None:
