@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from wire.catchup import CatchupError, read_moment
+
 _MOMENT = (
     r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}T?[0-9]{2}:?[0-9]{2}:?[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|GMT|[+-][0-9]{2}:?[0-9]{2})?"
 )
@@ -61,13 +63,7 @@ def write_playseek(since: datetime, until: datetime | None) -> str:
 
 
 def _moment(text: str) -> datetime:
-    if re.fullmatch(_SECONDS, text):
-        return datetime.fromtimestamp(int(text), UTC)
-    zoned = re.fullmatch(r"(.*?)(Z|GMT|[+-][0-9]{2}:?[0-9]{2})?", text)
-    assert zoned is not None
-    digits, _, fraction = re.sub(r"[-T:]", "", zoned[1]).partition(".")
-    offset = zoned[2] if zoned[2] not in (None, "Z", "GMT") else "+0000"
     try:
-        return datetime.strptime(f"{digits} {fraction or '0'} {offset}", "%Y%m%d%H%M%S %f %z").astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise PlayseekError(f"{text!r} is no moment") from error
+        return read_moment(text)
+    except CatchupError as error:
+        raise PlayseekError(str(error)) from error
