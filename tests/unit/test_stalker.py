@@ -188,6 +188,9 @@ def test_nobody_is_served_from_outside_the_local_segment(box: Box) -> None:
     assert box.is_failed()
     assert box.log_in()["msg"].startswith("机顶盒只能在站点的本地网络使用")
     assert box.is_failed()
+    told = json.loads(box.raw("stb do_auth", login="edu001@itv", password="123456").body)
+    assert told["js"] is False and told["text"].startswith("机顶盒只能在")
+    assert not box.boxes.refusals["wrong-password"]
 
 
 def test_account_and_password_are_asked_for_and_guessing_is_slowed(view: CatalogView, tmp_path: Path) -> None:

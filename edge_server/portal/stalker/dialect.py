@@ -148,6 +148,8 @@ class StalkerDialect:
 
 
 def _prove(login: BoxLogin, request: PortalRequest, state: PortalState) -> PortalReply:
+    if not state.is_local:  # nobody tries passwords from outside
+        return js(False, words(BoxRefused(Refusal.OUTSIDE), login.mac))
     try:
         state.boxes.prove(login, parameter(request, "login"), parameter(request, "password"), state.monotonic_s)
     except BoxRefused as refused:
