@@ -64,11 +64,13 @@ def test_ffmpeg_plays_the_lessons_of_the_playlist(edge: Served, profile: str) ->
 
 
 @pytest.mark.stranger("ffmpeg")
-def test_ffmpeg_plays_the_channel_now_and_a_span_of_the_past(edge: Served) -> None:
-    (channel, _) = read_m3u(get(f"{edge.http}playlist.m3u?live=hls&catchup=default").decode())
+@pytest.mark.parametrize("live", ["ts", "hls"])
+def test_ffmpeg_plays_the_channel_now_and_a_span_of_the_past(edge: Served, live: str) -> None:
+    (channel, _) = read_m3u(get(f"{edge.http}playlist.m3u?live={live}&catchup=default").decode())
     now = int(get(f"{edge.http}api/v1/time").split(b'"unix_s":')[1].split(b".")[0].split(b",")[0])
     past = channel["catchup-source"].replace("{utc}", str(now - 60)).replace("{utcend}", str(now - 50))
-    for url in (channel["url"], past):
+    of_account = f"{edge.http}live/{USER}/{PASSWORD}/{CHANNEL}.{'ts' if live == 'ts' else 'm3u8'}"
+    for url in (channel["url"], past, of_account):
         command = [
             "ffmpeg",
             "-nostdin",
