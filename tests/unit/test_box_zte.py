@@ -37,6 +37,11 @@ RECORDS = "".join(
     for i, n, u, s in LISTED
 )
 
+EARLY = "".join(
+    f"iRet = Authentication.CTCSetConfig('Channel','{RECORD.format(id=i, name=n, url=u, shift=s)}');\n"
+    for i, n, u, s in LISTED
+)
+
 
 class Portal:
     """A ZTE-style portal of a few lines; ``pages`` replaces a page by name, ``once`` does so for one request."""
@@ -158,7 +163,7 @@ async def test_the_oldest_box_wants_its_channels_with_the_first_pages() -> None:
     portal, box = Portal(), zte_box(channels_at="index")
     with pytest.raises(PlayError, match="1302"):
         await _list(portal, box)
-    portal.pages["index.jsp"] = (200, portal.page("index.jsp", "") + f"<script>{RECORDS}</script>")
+    portal.pages["index.jsp"] = (200, portal.page("index.jsp", "") + f"<script>{EARLY}</script>")
     assert [o.item_id for o in await _list(portal, box)] == ["7", "8"]
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from wire.ctc import Channel, CtcError, parse_channel_list
+from wire.ctc import Channel, CtcError, parse_channel_list, parse_set_configs
 
 Parser = Literal["regex", "quote-scan"]
 PLACES = 21
@@ -58,6 +58,17 @@ def parse(page: str, parser: Parser) -> Listing:
     if any(c.channel_id in info and info[c.channel_id][NAME] != c.name for c in channels):
         odd.append("channel-info-name")
     return Listing(channels, {i: call[COLUMN] for i, call in info.items()}, tuple(dict.fromkeys(odd)))
+
+
+def parse_early(page: str, parser: Parser) -> Listing:
+    """Read the channels on the pages of the login: ``CTCSetConfig``, for ``jsSetConfig`` exists only later (§3.4).
+
+    Raises:
+        CtcError: a record cannot be read.
+    """
+    records = [call.value for call in parse_set_configs(page) if call.key == "Channel"]
+    found = {c.channel_id: c for c in (parse_channel_list(record, parser) for record in records)}
+    return Listing(tuple(found.values()), {}, tuple(d.code for c in found.values() for d in c.deviations))
 
 
 def _scan(page: str, at: int) -> list[str]:

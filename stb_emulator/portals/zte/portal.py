@@ -44,13 +44,14 @@ class ZtePortal:
     async def browse(self) -> tuple[Offer, ...]:
         """See Portal: Z6 and Z7, or the page of the login where the oldest boxes look."""
         session = self._require()
-        page = session.index_page if self._face.channels_at == "index" else await self._build()
+        early = self._face.channels_at == "index"
+        page = session.index_page if early else await self._build()
         try:
-            listing = channels.parse(page, self._face.parser)
+            listing = (channels.parse_early if early else channels.parse)(page, self._face.parser)
         except CtcError as error:
             raise PlayError(Stage.BROWSE, "频道列表无法解析", f"unreadable channel list: {error}") from error
         self.deviations += listing.deviations
-        if not listing.channels and self._face.channels_at == "index":
+        if not listing.channels and early:
             raise PlayError(
                 Stage.BROWSE,
                 f"错误 {ERROR_NO_CHANNELS}：首页没有频道数据",
