@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from importlib import import_module
+from urllib.parse import urlsplit
 
 from runtime.clock import Clock
 from stb_emulator.boxes import Box
@@ -167,6 +168,17 @@ def portal_of(box: Box, url: str, line: Line, clock: Clock) -> Portal:
 
 def player_of(box: Box, offer: Offer) -> Player:
     """Choose the player for an address as the box does: a page is a page, the rest is the box's own way."""
-    name = "page" if offer.family == "picture_text" else PLAYER_MODULES.get(box.player, box.player)
+    way = way_of(offer.url) if box.player == "any" else box.player
+    name = "page" if offer.family == "picture_text" else PLAYER_MODULES.get(way, way)
     player: Player = import_module(f"stb_emulator.players.{name}").PLAYER
     return player
+
+
+def way_of(url: str) -> str:
+    """Say how an app plays an address that it is given: by its ending."""
+    path = urlsplit(url).path.lower()
+    if url.startswith("rtsp:"):
+        return "rtsp"
+    if path.endswith((".m3u8", ".m3u")):
+        return "hls"
+    return "progressive" if path.endswith((".mp4", ".m4v")) else "http_ts"

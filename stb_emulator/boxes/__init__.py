@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from stb_emulator.boxes.apps import M3uFace, StalkerFace, XtreamFace
 from stb_emulator.boxes.parts import (
     Account,
     Buffer,
@@ -34,16 +35,20 @@ __all__ = [
     "Charset",
     "Device",
     "HuaweiFace",
+    "M3uFace",
     "Proof",
     "RtspFace",
+    "StalkerFace",
+    "XtreamFace",
     "ZteFace",
     "load_all",
     "parse",
     "unit",
 ]
 
-PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive"]
-PortalName = Literal["huawei", "zte", "web"]
+PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive", "http_ts", "any"]
+"""Ways of playing; ``any`` plays whatever address it is given, as apps do."""
+PortalName = Literal["huawei", "zte", "stalker", "xtream", "m3u", "web"]
 """Portal families; a module of ``stb_emulator.portals`` each; its settings are a table of that name."""
 WITHOUT_TABLE = ("web",)
 """Portal families that need no settings."""
@@ -74,6 +79,9 @@ class Box(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     buffer: Buffer = Buffer()
     huawei: HuaweiFace | None = None
     zte: ZteFace | None = None
+    stalker: StalkerFace | None = None
+    xtream: XtreamFace | None = None
+    m3u: M3uFace | None = None
     rtsp: RtspFace | None = None
     tolerates: tuple[str, ...] = ()
     """Kinds of deviation (as the wire readers name them) that this model is known to live with."""
@@ -121,12 +129,14 @@ def _fault(box: Box, name: str) -> str:
             return f"a {family} portal and a [{family}] table belong together"
     if box.portal in WITH_PROOF and (box.proof is None or box.device is None):
         return f"a {box.portal} portal needs [device] and [proof]"
+    if box.portal == "stalker" and box.device is None:
+        return "a stalker portal needs [device]"
     if box.device is not None:
         if not _MAC.fullmatch(box.device.mac):
             return "device.mac must be six pairs of upper-case hexadecimal digits with colons"
         if box.device.stb_id and not box.device.stb_id.endswith(box.device.mac.replace(":", "")):
             return "device.stb_id must end with the 12 digits of mac"
-    if (box.player == "rtsp") is (box.rtsp is None):
+    if box.player != "any" and (box.player == "rtsp") is (box.rtsp is None):
         return "the rtsp player and an [rtsp] table belong together"
     return ""
 

@@ -66,6 +66,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """A portal-private key with which the address can be asked for."""
     announced_s: float | None = None
     """Duration that the portal states, seconds."""
+    live: bool = False
+    """Listed among the channels: it need not have an end."""
 
 
 class FrameCode(msgspec.Struct, frozen=True, kw_only=True):

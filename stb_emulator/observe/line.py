@@ -19,6 +19,7 @@ from stb_emulator.observe import NotAllowed, PlayError, Stage, Unreachable
 REPLY_MAX_BYTES = 4 * 1024 * 1024
 """Largest portal page, playlist or picture that a box takes."""
 PIECE_BYTES = 64 * 1024
+REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class Guard:
@@ -81,6 +82,12 @@ class Body:
     status: int
     headers: Mapping[str, str]
     pieces: AsyncIterator[bytes]
+
+    @property
+    def location(self) -> str:
+        """Absolute address of a redirect, or empty."""
+        target = self.headers.get("Location", "") if self.status in REDIRECTS else ""
+        return urljoin(self.url, target) if target else ""
 
 
 class Line:
@@ -175,7 +182,7 @@ class Line:
                     if len(whole) > REPLY_MAX_BYTES:
                         raise PlayError(stage, "应答过大", f"reply larger than {REPLY_MAX_BYTES} bytes from {url}")
                 reply = Reply(url, body.status, body.headers, _cookies(body.headers), bytes(whole))
-            if hops == 0 or reply.status not in (301, 302, 303, 307, 308) or not reply.location:
+            if hops == 0 or reply.status not in REDIRECTS or not reply.location:
                 return reply
             url = reply.location
         raise PlayError(stage, "重定向过多", f"more than {hops} redirects")

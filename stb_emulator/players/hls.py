@@ -15,7 +15,6 @@ from wire.mpegts import PACKET_BYTES, ContinuityMeter
 TRIES = 3
 RETRY_AFTER_S = 0.5
 SEGMENT_MAX_BYTES = 64 * 1024 * 1024
-PIECE_TYPES = {"hls_fmp4": "mp4", "hls_ts": "mpegts"}
 EXTINF_TOLERANCE_S = 0.5
 _AVC = re.compile(r"avc[13]\.[0-9A-Fa-f]{4}([0-9A-Fa-f]{2})")
 _VIDEO = {"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc", "av01": "av1", "vp09": "vp9"}
@@ -39,7 +38,7 @@ class Hls:
                 f"the playlist has {playlist.duration_s:.2f} s, the catalogue says {listed:.2f} s",
             )
         meter = ContinuityMeter()
-        is_ts = PIECE_TYPES[playing.box.player] == "mpegts"
+        is_ts = playing.box.player == "hls_ts" or playlist.map_uri is None
         playing.decoder.start("mpegts" if is_ts else "mp4")
         try:
             if playlist.map_uri is not None:

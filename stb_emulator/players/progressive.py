@@ -13,6 +13,7 @@ from stb_emulator.observe.pipe import PipeClosed
 from stb_emulator.players import Playing
 
 TRIES = 4
+HOPS = 3
 RETRY_AFTER_S = 0.3
 PROBE_BYTES = 16 * 1024
 PROBE_AT_MAX_BYTES = 256 * 1024
@@ -23,7 +24,9 @@ class _Download:
     """How far one download is."""
 
     def __init__(self) -> None:
-        self.got = 0
+        self.url = ""
+        """Where the last redirect led."""
+        self.got = self.hops = 0
         self.length: int | None = None
         self.validator = ""
         self.probe_at = 0
@@ -70,6 +73,7 @@ class Progressive:
     async def play(self, playing: Playing) -> None:
         """See Player."""
         download = _Download()
+        download.url = playing.offer.url
         tally = playing.decoder.tally
         tally.asked_at = playing.clock.monotonic()
         tally.announced_s = playing.offer.announced_s
@@ -77,7 +81,9 @@ class Progressive:
         playing.decoder.start("mp4")
         for attempt in range(TRIES):
             try:
-                if await self._fetch(playing, download):
+                while (over := await self._fetch(playing, download)) is None:
+                    pass
+                if over:
                     break
                 error = PlayError(Stage.FETCH, "下载中途断开", f"only {download.got} of {download.length} bytes came")
             except PlayError as broken:
@@ -91,14 +97,17 @@ class Progressive:
         tally.bytes += download.got
         await self._check_range(playing, download)
 
-    async def _fetch(self, playing: Playing, download: _Download) -> bool:
-        """Fetch from where we are; True when nothing more is wanted."""
+    async def _fetch(self, playing: Playing, download: _Download) -> bool | None:
+        """Fetch from where we are; True when nothing more is wanted, None when the file is elsewhere."""
         headers = {"Accept-Encoding": "identity"}
         if download.got:
             headers["Range"] = f"bytes={download.got}-"
             if download.validator:
                 headers["If-Range"] = download.validator
-        async with playing.line.stream("GET", playing.offer.url, Stage.FETCH, headers=headers) as body:
+        async with playing.line.stream("GET", download.url, Stage.FETCH, headers=headers) as body:
+            if body.location and download.hops < HOPS:
+                download.url, download.hops = body.location, download.hops + 1
+                return None
             download.begin(body)
             async for piece in body.pieces:
                 download.take(piece)
@@ -117,7 +126,7 @@ class Progressive:
         begin, end = download.probe_at, download.probe_at + len(download.probe) - 1
         reply = await playing.line.ask(
             "GET",
-            playing.offer.url,
+            download.url,
             Stage.FETCH,
             headers={"Range": f"bytes={begin}-{end}", "Accept-Encoding": "identity"},
         )
