@@ -44,3 +44,14 @@ def test_nonsense_is_told(text: str) -> None:
 def test_what_is_written_is_read() -> None:
     assert write_playseek(SINCE, UNTIL) == "20261124080005-20261124083000"
     assert parse_playseek(write_playseek(SINCE, UNTIL)) == Playseek(SINCE, UNTIL)
+
+
+def test_a_moment_without_a_zone_lies_where_the_query_says() -> None:
+    there = "20261124160005-20261124163000"
+    assert find_playseek({"playseek": there, "zoneoffset": "480"}) == Playseek(SINCE, UNTIL)
+    assert find_playseek({"playseek": write_playseek(SINCE, UNTIL), "zoneoffset": "0"}) == Playseek(SINCE, UNTIL)
+    zoned = {"playseek": "20261124080005GMT-2026-11-24T16:30:00+08:00", "zoneoffset": "-60"}
+    assert find_playseek(zoned) == Playseek(SINCE, UNTIL), "a zone of its own comes first"
+    for wrong in ("x", "900", "", "4.5"):
+        with pytest.raises(PlayseekError, match="zoneoffset"):
+            find_playseek({"playseek": there, "zoneoffset": wrong})
