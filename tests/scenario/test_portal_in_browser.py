@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page
+from playwright.async_api import Page, Response
 
 from tests.pages_lab import BOX, LOOKS, PATHS, VIDEO, Look, build, chromium, page_of
 from tests.web_lab import Lab, serving
@@ -85,8 +84,12 @@ async def test_every_link_of_every_page_is_reached_by_arrow_keys_and_is_seen(pag
 async def test_no_page_scrolls_sideways_clips_words_or_is_heavy(page: Page, lab: Lab, look: Look) -> None:
     for name, path in {**PATHS, "full": PATHS["watch"]}.items():
         lab.full = name == "full"
-        heard: list[Any] = []
-        page.on("response", heard.append)
+        heard: list[Response] = []
+
+        def hear(answer: Response, heard: list[Response] = heard) -> None:
+            heard.append(answer)
+
+        page.on("response", hear)
         try:
             await page.goto(path)
         finally:
@@ -101,10 +104,9 @@ async def test_no_page_scrolls_sideways_clips_words_or_is_heavy(page: Page, lab:
                 high,
                 "an old box turns pages, it does not scroll",
             )
-        page.remove_listener("response", heard.append)
-        weight = sum(
-            [len(await each.body()) for each in heard if "/media/" not in each.url and "/live/" not in each.url]
-        )
+        page.remove_listener("response", hear)
+        pictures_and_words = [each for each in heard if "/media/" not in each.url and "/live/" not in each.url]
+        weight = sum([len(await each.body()) for each in pictures_and_words if each.status in (200, 404, 503)])
         assert 0 < weight <= PAGE_MAX_BYTES, (name, weight)
 
 
@@ -124,18 +126,27 @@ async def test_axe_finds_nothing_serious(page: Page, lab: Lab) -> None:
         assert serious == [], name
 
 
+async def until(page: Page, true: str) -> None:
+    """Ask again and again; what Chromium offers for it is an ``eval``, which our policy forbids."""
+    for _ in range(200):
+        if await page.evaluate(true):
+            return
+        await page.wait_for_timeout(50)
+    raise AssertionError(f"never: {true}")
+
+
 async def test_keys_play_seek_and_lead_back(page: Page, look: Look) -> None:
     await page.goto("/")
     await page.keyboard.press("Enter")
     await page.wait_for_url(f"**/watch/{VIDEO}")
     if not look.old:
-        await page.wait_for_function("document.querySelector('video').readyState >= 1")
+        await until(page, "document.querySelector('video').readyState >= 1")
         await page.keyboard.press("Enter")
-        await page.wait_for_function("document.querySelector('video').currentTime > 0.2")
+        await until(page, "document.querySelector('video').currentTime > 0.2")
         await page.keyboard.press("ArrowRight")
-        await page.wait_for_function("document.querySelector('video').currentTime > 3")
+        await until(page, "document.querySelector('video').currentTime > 3")
         await page.keyboard.press("ArrowLeft")
-        await page.wait_for_function("document.querySelector('video').currentTime < 3")
+        await until(page, "document.querySelector('video').currentTime < 3")
     await page.keyboard.press("Backspace")
     await page.wait_for_url(f"**/?column=1&page=1&at={VIDEO}")
     assert await page.evaluate("document.activeElement.getAttribute('href')") == f"/watch/{VIDEO}"

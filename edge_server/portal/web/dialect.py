@@ -103,7 +103,11 @@ class WebDialect:
     def _channels(self, asker: Asker, state: PortalState) -> PortalReply:
         now = state.now.astimezone(UTC)
         part = listing.part_of(schedule.on_air(state.channels, now), asker.number("page"), asker.room.rows // 2)
-        return self._papers.write("channels.html", asker, part=part)
+
+        def short(title: str) -> str:
+            return listing.shorten(title, asker.room.title_units)
+
+        return self._papers.write("channels.html", asker, part=part, short=short)
 
     def _channel(self, channel: LinearChannel, asker: Asker, state: PortalState) -> PortalReply:
         prefix = state.ticket(channel.channel_id)
