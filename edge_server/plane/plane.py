@@ -102,9 +102,9 @@ class Plane(Sending):
         self._tick()
         self.lookup.new_turn()
         self._left_bytes = TURN_MAX_BYTES
-        self._go_on()
         connections = self._connections
         for _ in range(ROUNDS_MAX_COUNT):  # while answers are sent the next requests come
+            self._go_on()
             events = self._set.poll(0, EVENTS_MAX_COUNT)
             for fd, event in events:
                 if (connection := connections.get(fd)) is not None:
@@ -118,7 +118,7 @@ class Plane(Sending):
                         self._close(connection)
             if self._due:
                 self._send_due()
-            if not events or self._left_bytes <= 0:
+            if self._left_bytes <= 0 or not (events or self._queue):
                 break
         if self._queue:
             self._wake()
@@ -159,7 +159,7 @@ class Plane(Sending):
             if event & _BROKEN:
                 self._gone(connection)
             elif state == SENDING and event & _OUT:
-                self._put(connection)
+                (self._put if self._queue or self._left_bytes <= 0 else self._push)(connection)
 
     def sweep(self) -> None:
         """End connections that are silent for too long; call it about once a second."""
