@@ -144,6 +144,8 @@ def matrix(
         junit_file.write_text(document(rows, parity), encoding="utf-8")
     for each in parity.differences:
         out.emit("difference", **msgspec.to_builtins(each))
+    for each in parity.excused:
+        out.emit("excused", **msgspec.to_builtins(each))
     if not common.as_json:
         _print_table(rows, known, parity)
     _finish(out, rows, seat, parity)

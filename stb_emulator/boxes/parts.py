@@ -57,6 +57,8 @@ class Caps(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_level: int
     """Ten times the level: 30 is level 3."""
     max_bit_rate_bps: int
+    pages: bool = True
+    """Whether it has a browser: without one it shows no picture-text lesson, and need not list it."""
 
 
 class Buffer(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):

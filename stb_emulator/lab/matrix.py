@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 
 from stb_emulator.boxes import Box, unit
-from stb_emulator.lab.parity import Lag, Parity, compare
+from stb_emulator.lab.parity import Lag, Parity, compare, pages_of
 from stb_emulator.observe import Observation, Offer, PlayError, Stage
 from stb_emulator.observe.judge import absent
 from stb_emulator.seat import Seat
@@ -54,13 +54,17 @@ async def run(
 
     Beside them, whether all boxes list the same; with ``only``, as far as these lessons go.
 
-    A lesson that a box does not list, or a box that cannot log in or browse, is a failed row.
+    A lesson that a box does not list, or a box that cannot log in or browse, is a failed row. A box without a browser
+    has no row for a picture-text lesson that it does not list.
     """
     listings = await list_all(seat, boxes)
     lessons = lessons_of(listings, only)
+    pages = pages_of(listings)
+    pageless = {box.name for box in boxes if not box.caps.pages}
     rows: dict[tuple[str, str], Observation] = {}
     gate = asyncio.Semaphore(concurrency)
-    total = max(1, len(lessons)) * len(boxes)
+    spared = {(name, item_id) for name in pageless for item_id in pages - _ids(listings[name])}
+    total = max(1, len(lessons)) * len(boxes) - sum(item_id in lessons for _, item_id in spared)
 
     def done(key: tuple[str, str], row: Observation) -> None:
         rows[key] = row
@@ -77,6 +81,8 @@ async def run(
                 failure = listing if isinstance(listing, PlayError) else NOTHING
                 done((box.name, ""), absent(box, "", "", failure))
             for number, (item_id, title) in enumerate(lessons.items(), start=1):
+                if (box.name, item_id) in spared:
+                    continue
                 if isinstance(listing, PlayError):
                     done((box.name, item_id), absent(box, item_id, title, listing))
                 elif all(o.item_id != item_id for o in listing):
@@ -84,8 +90,13 @@ async def run(
                 else:
                     group.create_task(one(box, number, item_id, title))
     keys = [(b.name, i) for b in boxes for i in (lessons or {"": ""})]
-    found = [rows[k] for k in keys]
-    return found, compare({name: _only(listing, lessons) for name, listing in listings.items()}, found)
+    found = [rows[k] for k in keys if k not in spared]
+    chosen = {name: _only(listing, lessons) for name, listing in listings.items()}
+    return found, compare(chosen, found, pageless=pageless)
+
+
+def _ids(listing: Listing) -> set[str]:
+    return set() if isinstance(listing, PlayError) else {offer.item_id for offer in listing}
 
 
 def _only(listing: Listing, lessons: Collection[str]) -> Listing:

@@ -6,7 +6,7 @@ report can say which of the known disagreements it looks like.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -16,7 +16,9 @@ from stb_emulator.observe import Observation, Offer, PlayError, Stage
 DURATION_WITHIN_S = 0.1
 """Between what two portals say about one lesson."""
 
-Kind = Literal["no_login", "no_list", "missing", "title", "column", "family", "duration", "order", "unplayable"]
+Kind = Literal[
+    "no_login", "no_list", "missing", "title", "column", "family", "duration", "order", "unplayable", "no_browser"
+]
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,8 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
     everywhere: tuple[str, ...]
     """Of these, what every box lists, and played if it was asked to."""
     differences: tuple[Difference, ...]
+    excused: tuple[Difference, ...] = ()
+    """What a box cannot have by its nature: an app without a browser shows no picture-text lesson."""
 
     @property
     def gap(self) -> int:
@@ -52,8 +56,22 @@ class Parity(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.items) and not self.differences
 
 
-def compare(listings: Mapping[str, Sequence[Offer] | PlayError], rows: Sequence[Observation] = ()) -> Parity:
-    """Lay the lists of all boxes side by side, and what came of playing (rows may be missing)."""
+def pages_of(listings: Mapping[str, Sequence[Offer] | PlayError]) -> frozenset[str]:
+    """Return the items that some box knows to be picture-text lessons."""
+    lists = (each for each in listings.values() if not isinstance(each, PlayError))
+    return frozenset(offer.item_id for each in lists for offer in each if offer.family == "picture_text")
+
+
+def compare(
+    listings: Mapping[str, Sequence[Offer] | PlayError],
+    rows: Sequence[Observation] = (),
+    *,
+    pageless: Collection[str] = (),
+) -> Parity:
+    """Lay the lists of all boxes side by side, and what came of playing (rows may be missing).
+
+    ``pageless`` are boxes without a browser: that they do not list picture-text lessons is excused.
+    """
     found: list[Difference] = []
     seen: dict[str, dict[str, Offer]] = {}
     for box, listing in listings.items():
@@ -64,8 +82,13 @@ def compare(listings: Mapping[str, Sequence[Offer] | PlayError], rows: Sequence[
         else:
             seen[box] = {offer.item_id: offer for offer in listing}
     items = tuple(dict.fromkeys(item for offers in seen.values() for item in offers))
+    pages, excused = pages_of(listings), []
     for item in items:
-        found += _compare_item(item, {box: offers.get(item) for box, offers in seen.items() if _read(listings[box])})
+        offers_of = {box: offers.get(item) for box, offers in seen.items() if _read(listings[box])}
+        for box in [box for box, offer in offers_of.items() if offer is None and item in pages and box in pageless]:
+            excused.append(Difference(kind="no_browser", box=box, item_id=item))
+            del offers_of[box]
+        found += _compare_item(item, offers_of)
     found += _compare_order({box: list(offers) for box, offers in seen.items() if offers})
     for row in rows:
         if not row.ok and row.lesson in seen.get(row.box, {}):
@@ -75,7 +98,13 @@ def compare(listings: Mapping[str, Sequence[Offer] | PlayError], rows: Sequence[
     apart = {each.item_id for each in found if each.kind in ("missing", "unplayable")}
     silent = any(not _read(listing) for listing in listings.values())
     everywhere = () if silent else tuple(item for item in items if item not in apart)
-    return Parity(boxes=tuple(listings), items=items, everywhere=everywhere, differences=tuple(found))
+    return Parity(
+        boxes=tuple(listings),
+        items=items,
+        everywhere=everywhere,
+        differences=tuple(found),
+        excused=tuple(excused),
+    )
 
 
 def _read(listing: Sequence[Offer] | PlayError) -> bool:

@@ -61,6 +61,7 @@ KINDS_ZH = {
     "duration": "时长不同",
     "order": "顺序不同",
     "unplayable": "不能播放",
+    "no_browser": "没有浏览器，不显示图文",
 }
 
 
@@ -92,7 +93,7 @@ def print_table(rows: Sequence[Observation], boxes: Mapping[str, Box], parity: P
     passed = sum(r.ok for r in rows)
     console.print(f"{passed}/{len(rows)} 通过 passed")
     console.print(_plain(agreement(parity)))
-    for each in parity.differences:
+    for each in (*parity.differences, *parity.excused):
         console.print(_plain(f"  {difference(each, boxes)}"))
 
 
@@ -123,7 +124,8 @@ def page(rows: Sequence[Observation], boxes: Mapping[str, Box], parity: Parity, 
 
 
 def _differences(parity: Parity, boxes: Mapping[str, Box]) -> str:
-    lines = "".join(f"<li>{html.escape(difference(each, boxes))}</li>\n" for each in parity.differences)
+    shown = (*parity.differences, *parity.excused)
+    lines = "".join(f"<li>{html.escape(difference(each, boxes))}</li>\n" for each in shown)
     return f"<ul>\n{lines}</ul>\n" if lines else ""
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from stb_emulator.lab.junit import document
-from stb_emulator.lab.parity import Lag, compare
+from stb_emulator.lab.parity import Lag, Parity, compare
 from stb_emulator.lab.report import agreement, page
 from stb_emulator.observe import Observation, Offer, PlayError, Stage
 
@@ -55,6 +55,20 @@ def test_what_one_box_says_otherwise(
     listing: Sequence[Offer] | PlayError, expected: list[tuple[str, str, str]]
 ) -> None:
     assert differences(odd=listing) == expected
+
+
+def test_an_app_without_a_browser_need_not_list_pages() -> None:
+    leaf = offer("9", family="picture_text", announced_s=None)
+    found = compare({"a": (*ALL, leaf), "app": ALL}, pageless={"app"})
+    assert found.ok and found.gap == 0
+    assert [(each.kind, each.box, each.item_id) for each in found.excused] == [("no_browser", "app", "9")]
+    assert "没有浏览器" in html_of(found)
+    strict = compare({"a": (*ALL, leaf), "app": ALL[:2]}, pageless={"app"})
+    assert [(each.kind, each.item_id) for each in strict.differences] == [("missing", "3")] and strict.gap == 1
+
+
+def html_of(parity: Parity) -> str:
+    return page([], {}, parity, portal="", made="")
 
 
 def row(box: str, lesson: str, ok: bool) -> Observation:

@@ -58,7 +58,7 @@ class ZtePortal:
                 f"error {ERROR_NO_CHANNELS}: no channels on the pages of the login",
             )
         lessons = (c for c in listing.channels if not is_broadcast(c))
-        return tuple(_offer(c, listing.columns.get(c.channel_id, "")) for c in lessons)
+        return tuple(_offer(c) for c in lessons)
 
     async def resolve(self, offer: Offer) -> Offer:
         """See Portal: the channel record has the address."""
@@ -124,7 +124,8 @@ def is_broadcast(channel: Channel) -> bool:
     return any(u.startswith("igmp:") for u in channel.urls) or channel.other("TimeShift") == "1"
 
 
-def _offer(channel: Channel, column: str) -> Offer:
+def _offer(channel: Channel) -> Offer:
+    """Make an offer; the list names a lesson's column by its id only, which is nothing that a viewer sees."""
     url = next(iter(channel.urls), "")
     family: Family = "picture_text" if url.startswith(("http://", "https://")) else "video"
-    return Offer(item_id=channel.channel_id, title=channel.name, column=column, family=family, url=url)
+    return Offer(item_id=channel.channel_id, title=channel.name, column="", family=family, url=url)
