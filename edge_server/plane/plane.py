@@ -105,6 +105,7 @@ class Plane(Sending):
         connections = self._connections
         for _ in range(ROUNDS_MAX_COUNT):  # while answers are sent the next requests come
             self._go_on()
+            self._send_due()  # or the next request of such a connection would be answered in the middle of its answer
             events = self._set.poll(0, EVENTS_MAX_COUNT)
             for fd, event in events:
                 if (connection := connections.get(fd)) is not None:
@@ -116,8 +117,7 @@ class Plane(Sending):
                     except Exception:  # a fault of this program costs one connection, not the other events of the turn
                         log.exception("a connection ended by a fault", peer=connection.peer)
                         self._close(connection)
-            if self._due:
-                self._send_due()
+            self._send_due()
             if self._left_bytes <= 0 or not (events or self._queue):
                 break
         if self._queue:

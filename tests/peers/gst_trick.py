@@ -6,7 +6,7 @@ import sys
 
 import gi
 
-gi.require_version("Gst", "1.0")
+gi.require_version("Gst", "1.0")  # must come before the import
 from gi.repository import Gst  # noqa: E402
 
 

@@ -29,6 +29,7 @@ ANYTHING = st.text() | st.text(alphabet=st.characters(categories=None), max_size
 """Lone surrogates and control characters among it."""
 NAMES = st.text(alphabet=string.ascii_letters + string.digits + "/:.-_%?&=", min_size=1)
 MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+"""Bounds are naive because hypothesis wants them so; what it makes is UTC."""
 LIKELY = st.text(alphabet="0123456789-:.TZ +GMTabc/_ts", max_size=30)
 
 

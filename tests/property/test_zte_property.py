@@ -36,6 +36,7 @@ def test_screen_text_is_stable_and_that_of_the_family_but_for_brackets(text: str
 
 
 @given(
+    # A naive bound, because hypothesis wants it so; what it makes is UTC.
     moment=st.datetimes(min_value=datetime(1970, 1, 2), timezones=st.just(UTC)),  # noqa: DTZ001
     hours=st.integers(-12, 14),
 )
