@@ -19,8 +19,8 @@ REST_MAX_BYTES = 64 * 1024
 """Input that waits behind a request that aiohttp is answering."""
 REPEATED_MADE_MAX_BYTES = 8192
 """Bytes of an answer that is kept as it was written, apart from the range of a file: the head of an fMP4 segment."""
-REPEATED_MAX_COUNT = 64
-"""Ranges of one resource whose answer is kept; players of one kind ask alike."""
+REPEATED_MAX_COUNT = 1024
+"""Ranges, of all resources together, whose answer is kept; players of one kind ask alike."""
 FIELDS_KNOWN_MAX_COUNT = 1024
 FIELDS_KNOWN_MAX_BYTES = 512
 """Of one field section that is remembered as read; a box sends the same one again and again."""

@@ -27,7 +27,10 @@ Answer = tuple[int, bytes, bytes, tuple[bytes | FileStep, ...], int]
 """Status; the head before the date, and behind it, the empty line included; the body; length of what was asked for."""
 _OK, _PARTIAL = status_line(200), status_line(206)
 _TICKET = PREFIX.encode()
-_OVERHEAD_BYTES = 1024
+_OVERHEAD_BYTES = 3 * 1024
+"""Of memory for a resource, with two copies of the head of its answer."""
+_COPIES_COUNT = 3
+"""Of the bytes of a resource that were made: its own, and those in an answer as it was written, twice."""
 _PART_BYTES = 256
 """Of memory for naming one part twice; a DASH segment has hundreds."""
 
@@ -110,16 +113,10 @@ class Found:
         """Whose ticket it needs; empty: the door must be asked."""
         self.open = False
         """It was asked for without a ticket, and allowed."""
-        self.repeated: dict[Range | None, Repeated] = {}
-        """Answers as they were written: of one range, or of the whole (None)."""
+        self.repeated: Repeated | None = None
+        """The answer to who asks for the whole, as it was written."""
         made = sum(len(part) for part in resource.parts if isinstance(part, bytes))
-        self.held_bytes = _OVERHEAD_BYTES + _PART_BYTES * len(resource.parts) + made
-
-    def repeat(self, part: Range | None, answer: Repeated) -> None:
-        """Keep an answer as it was written."""
-        if len(self.repeated) >= REPEATED_MAX_COUNT:
-            self.repeated.clear()
-        self.repeated[part] = answer
+        self.held_bytes = _OVERHEAD_BYTES + _PART_BYTES * len(resource.parts) + _COPIES_COUNT * made
 
     def steps(self, pieces: Iterable[Piece]) -> tuple[bytes | FileStep, ...]:
         """Name the open files of pieces."""
@@ -171,6 +168,20 @@ class Lookup:
         self._view: object = None
         self._looked = False
         self._tickets: dict[bytes, str] = {}
+        self._ranges: dict[tuple[Found, Range], Repeated] = {}
+
+    def repeated(self, found: Found, part: Range | None) -> Repeated | None:
+        """Return an answer as it was written: of one range, or of the whole (None)."""
+        return found.repeated if part is None else self._ranges.get((found, part))
+
+    def repeat(self, found: Found, part: Range | None, answer: Repeated) -> None:
+        """Keep an answer as it was written; of ranges, not more than REPEATED_MAX_COUNT of all resources together."""
+        if part is None:
+            found.repeated = answer
+            return
+        if len(self._ranges) >= REPEATED_MAX_COUNT:
+            self._ranges.clear()
+        self._ranges[found, part] = answer
 
     def __len__(self) -> int:
         """Count what is remembered."""
@@ -252,6 +263,7 @@ class Lookup:
     def clear(self) -> None:
         """Forget everything; what is being sent stays open until it is sent."""
         self._known.clear()
+        self._ranges.clear()
         self._held_bytes = 0
         self._leases.clear()
 

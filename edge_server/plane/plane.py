@@ -282,7 +282,7 @@ class Plane(Sending):
         if known is None:
             return False
         found, viewing = known
-        answer = found.repeated.get(fields.first_last)
+        answer = self.lookup.repeated(found, fields.first_last)
         if answer is None:
             return False
         connection.keep = True
@@ -339,7 +339,7 @@ class Plane(Sending):
         if ending is _KEEP and method == "GET" and fields.usual:
             again = repeated(status, before, after, pieces, asked_bytes)
             if again is not None:
-                resource.repeat(fields.first_last, again)
+                self.lookup.repeat(resource, fields.first_last, again)
         if viewing:
             self._media.seen(viewing, asked_bytes, self._now_s)
         self._send(connection, status, before + self._date + after, pieces)

@@ -18,9 +18,10 @@ from edge_server.plane.channel import READY, WAITING_MAX_COUNT, Channel, pair
 from edge_server.plane.counts import ROW_BYTES, Count, Counts, total
 from edge_server.plane.journal import PENDING_MAX_BYTES, Journal
 from edge_server.plane.leases import WARM_S, Leases, OpenFile
-from edge_server.plane.limits import Limits
+from edge_server.plane.limits import REPEATED_MAX_COUNT, Limits
 from edge_server.plane.lookup import Accel, Lookup, Media, by_accel
 from edge_server.plane.pages import Pages
+from edge_server.plane.repeated import Repeated
 from edge_server.plane.shared import Shared
 from edge_server.sessions.tickets import Allowed, Refused
 
@@ -156,6 +157,26 @@ def test_what_a_ticket_opened_is_not_open_to_others() -> None:
         for target in (b"/a", b"/t/bad/a", b"/t/good", b"/t/go%6fd/a", b"/t/good?/a", b"/t//a", b"/a?/t/good/a"):
             assert lookup.find(target, 0.0) is None, target
     assert catalogue.asked == 1 and len(lookup) == 1
+
+
+def test_answers_that_are_kept_are_bounded_over_all_resources() -> None:
+    catalogue = Catalogue({f"/{number}": resource(bytes(1000)) for number in range(40)})
+    lookup = catalogue.lookup()
+    kept = Repeated(206, b"", b"", b"", None, 1)  # type: ignore[arg-type]  # nothing is sent here
+    asked = []
+    for number in range(40):
+        found = lookup.find(f"/{number}".encode(), 0.0)
+        assert found is not None
+        for first in range(100):
+            lookup.repeat(found[0], (first, -1), kept)
+            asked.append((found[0], (first, -1)))
+    assert lookup.repeated(*asked[-1]) is kept
+    assert 0 < sum(lookup.repeated(*each) is kept for each in asked) <= REPEATED_MAX_COUNT < len(asked)
+    assert lookup.repeated(asked[0][0], None) is None
+    lookup.repeat(asked[0][0], None, kept)
+    assert lookup.repeated(asked[0][0], None) is kept
+    lookup.clear()
+    assert all(lookup.repeated(*each) is None for each in asked)
 
 
 def test_only_whole_files_without_a_policy_are_sent_by_the_server_in_front(tmp_path: Path) -> None:
