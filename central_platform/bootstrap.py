@@ -10,7 +10,10 @@ import structlog
 from aiohttp import web
 
 from central_platform.config import CentralConfig
+from central_platform.intake.ledger import Ledger
 from central_platform.publish.desk import Desk
+from central_platform.roster import Roster
+from central_platform.site.records import RecordsDesk
 from central_platform.site.static_files import PublishedFiles
 from runtime.clock import Clock
 
@@ -23,6 +26,8 @@ class Site:
 
     desk: Desk
     config: CentralConfig
+    clock: Clock
+    ledger: Ledger
     address: str = ""
     """Base URL, known once ready."""
     _runner: web.AppRunner | None = None
@@ -30,6 +35,7 @@ class Site:
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled."""
         app = web.Application()
+        app.add_routes(RecordsDesk(self.ledger, Roster(self.desk.root), self.clock).routes())
         app.add_routes(PublishedFiles(self.desk.published).routes())
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=self.config.grace_s)
         await self._runner.setup()

@@ -25,6 +25,7 @@ from scripts.demo_programs import Failed, Server, accounts, run  # noqa: E402
 
 DEMO = Path(os.environ.get("DEMO_DIR", REPOSITORY / ".demo"))
 COLUMN = "演示专栏"
+RECORDS_LOOKS = 20
 REAL_MEDIA_SECONDS = 20
 """Real files may be long, and old boxes play in real time: enough to judge, short enough to wait for."""
 
@@ -49,6 +50,8 @@ class Report:
     publish_to_playable_s: dict[str, float] = field(default_factory=dict)
     refused: list[dict[str, str]] = field(default_factory=list)
     withdrawn: dict[str, object] = field(default_factory=dict)
+    records: list[dict[str, object]] = field(default_factory=list)
+    """What the central platform has heard of each edge."""
 
 
 def own_lessons() -> list[Lesson]:
@@ -124,6 +127,9 @@ def main() -> int:
         address = str(central.ready["address"])
         run(["edge-server", "init", str(DEMO / "edge"), "--central", address, "--trust", trust, "--json"])
         accounts(edge_dir)
+        known = run(["edge-server", "records", "key", *edge_dir, "--json"])[-1]
+        command = ["central-platform", "edge", "add", str(known["edge_id"]), "--key", str(known["key"]), "--json"]
+        run([*command, "--title", "演示乡镇", "--dir", str(DEMO / "central")])
         print("\n同步 / sync")
         first = run(["edge-server", "sync", *edge_dir, "--json"], timeout_s=1200)[-1]
         switched_at_s = time.time()
@@ -135,6 +141,7 @@ def main() -> int:
             portal = str(edge.ready["http"])
             code = play(portal, seconds, taken, switched_at_s, report)
             code |= withdraw_one(portal, taken, edge_dir, report)
+            code |= records_home(report)
             save(report)
             summarise(report, portal, str(edge.ready["rtsp"]), code)
             if os.environ.get("KEEP"):
@@ -179,6 +186,23 @@ def withdraw_one(portal: str, taken: list[Lesson], edge_dir: list[str], report: 
     report.withdrawn = {"item_id": lesson.item_id, "found_by_no_box": gone}
     print("  没有机顶盒能找到它 / no box finds it" if gone else "  仍能找到 / STILL FOUND")
     return 0 if gone else 1
+
+
+def records_home(report: Report) -> int:
+    """Look whether the edge's records have come home."""
+    print("\n记录送回中心 / records come home")
+    for _ in range(RECORDS_LOOKS):
+        lines = run(["central-platform", "records", "status", "--dir", str(DEMO / "central"), "--json"])
+        report.records = [line for line in lines if line["type"] == "item"]
+        if report.records:
+            break
+        time.sleep(0.5)
+    for each in report.records:
+        good = "可信 / verified" if each["verified"] else f"不可信 / unverified: {each['doubts']}"
+        print(f"  {each['edge']}: {each['records']}  {good}")
+    if not report.records:
+        print("  没有送到 / NOTHING ARRIVED")
+    return 0 if report.records and all(each["verified"] for each in report.records) else 1
 
 
 def wait_for_interrupt() -> None:

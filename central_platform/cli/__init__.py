@@ -10,7 +10,9 @@ import click
 
 from central_platform.cli.bundles import bundle
 from central_platform.cli.common import ROOT, disk_failure, open_desk, read_config
+from central_platform.cli.edges import edge
 from central_platform.cli.keys import keys
+from central_platform.cli.records import records
 from central_platform.config import FILE_NAME
 from runtime.clock import SystemClock
 from runtime.log import log_to_stderr
@@ -237,13 +239,17 @@ def list_items(root: Path, as_json: bool) -> None:
 def serve(root: Path, host: str | None, port: int | None, as_json: bool) -> None:
     """提供已发布的静态文件并定时更新时效签名。 / Serve the published files and keep the metadata fresh."""
     from central_platform.bootstrap import Freshness, Site
+    from central_platform.intake.ledger import Ledger
     from runtime.program import run_until_signal
     from runtime.service import Service
 
     out = Output(json=as_json)
     config, _ = read_config(out, root, host=host, port=port)
     desk = open_desk(out, root)
-    site = Site(desk, config)
+    try:
+        site = Site(desk, config, SystemClock(), Ledger(root))
+    except OSError as error:
+        raise out.fail(Exit.FAILED, "io_error", f"读写失败 / input or output failed: {error}") from error
 
     def ready() -> None:
         out.emit("ready", address=site.address)
@@ -290,4 +296,6 @@ def check(root: Path, as_json: bool) -> None:
 
 
 main.add_command(bundle)
+main.add_command(edge)
 main.add_command(keys)
+main.add_command(records)

@@ -70,7 +70,7 @@ class Desk:
 
     def __init__(self, root: Path, *, offline_keys: Path | None = None) -> None:
         """``root`` was made by ``init``; nothing is opened for writing yet."""
-        self._root = root
+        self.root = self._root = root
         self._publisher = Publisher.open(root, offline_keys=offline_keys)
         self._numbers = Numbers(root / "numbers.json")
         self._publications = Publications(root / "publications.jsonl")

@@ -9,6 +9,8 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from domain.courseware import CatalogueError
 from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
@@ -21,6 +23,7 @@ from edge_server.bootstrap.linear import make_channels, make_windows, plans_of
 from edge_server.bootstrap.media import make_media
 from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
 from edge_server.bootstrap.pacing import check_pacing, make_linear_multicast, make_multicast, make_pacing
+from edge_server.bootstrap.records import Heart, Pulse, home_of, make_pusher, open_recorder
 from edge_server.bootstrap.segment import Segment, make_segment
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
@@ -35,6 +38,8 @@ from edge_server.packager import Shelf
 from edge_server.packager.apart import Apart
 from edge_server.plane.counts import Counts
 from edge_server.portal import Dialect, PortalRequest, PortalState
+from edge_server.records.key import KeyDamaged
+from edge_server.records.recorder import Recorder
 from edge_server.sessions.accounts import AccountBook
 from edge_server.sessions.box_logins import BoxLimits, BoxLogins
 from edge_server.sessions.boxes import BoxBook
@@ -69,6 +74,8 @@ TRUST_ANCHOR = Path("trust") / "anchor.root.json"
 DISK_BYTES_PER_BYTE = 2.2
 """An MP4 with its derived transport stream and indexes (docs/adr/0010)."""
 
+log = structlog.get_logger()
+
 __all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_settings", "explain"]
 
 
@@ -87,6 +94,7 @@ def check_settings(config: EdgeConfig) -> None:
     plans_of(config)
     check_api_origin(config)
     check_monitoring(config)
+    home_of(config)
     make_segment(config.legacy_networks)
     if config.log_level not in LEVELS:
         raise ConfigError(f"log_level: {config.log_level!r}; write one of {', '.join(LEVELS)}")
@@ -116,6 +124,7 @@ class Edge:
         self._lan: Lan | None = None
         self._http: HttpPort | None = None
         self._presence = Presence()
+        self._recorder: Recorder | None = None
         self.store = Store(root)
         self.accounts = AccountBook(root / "accounts.json")
         self.boxes = BoxBook(root / BOXES_NAME)
@@ -150,6 +159,18 @@ class Edge:
 
     def _http_port(self) -> int:
         return self._http.port if self._http and self._http.address else 0
+
+    @property
+    def recorder(self) -> Recorder:
+        """What records; the spool is opened at first use. Blocking.
+
+        Raises:
+            edge_server.records.key.KeyDamaged: the message says what to do.
+            OSError: the disk fails.
+        """
+        if self._recorder is None:
+            self._recorder = open_recorder(self.config, self.root, self.judged, self.clock)
+        return self._recorder
 
     def standing(self) -> Standing:
         """Return what the uplink was doing last."""
@@ -294,6 +315,7 @@ class Edge:
             Timekeeper(self.judged, self.clock),
             SeenKeeper(self.root / BOXES_SEEN_NAME, boxes, self.clock),
         ]
+        stack += self._recording(viewings)
         if config.multicast:
             stack.append(make_multicast(config, ctx, pacing))
         if any(each.multicast for each in plans_of(config)):
@@ -308,6 +330,26 @@ class Edge:
         if config.verify_days > 0:
             stack.append(Scrubber(self.store, self.clock, round_days=config.verify_days, on_damage=wake))
         return Running(stack, http, rtsp)
+
+    def _recording(self, viewings: Viewings) -> list[Service]:
+        """Make what records of this edge and brings it home; nothing when that cannot be, for lessons come first."""
+
+        def snapshot() -> tuple[int, int]:
+            try:
+                view = self.view()
+                return view.seq, len(view.catalogue.courseware)
+            except (SyncError, CatalogueError, OSError):
+                return 0, 0
+
+        try:
+            recorder = self.recorder
+        except (KeyDamaged, OSError) as error:
+            log.error("nothing can be recorded", why=str(error))
+            return []
+        pulse = Pulse(snapshot, lambda: self._presence.count(self.clock.monotonic()), lambda: len(viewings))
+        beat_s, pusher = self.config.heartbeat_s, make_pusher(self.config, recorder, self.clock)
+        heart = Heart(recorder, self.judged, self.root, pulse, self.clock, beat_s) if beat_s else None
+        return [each for each in (heart, pusher) if each is not None]
 
     def _portal_state(
         self,

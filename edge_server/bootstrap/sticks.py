@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from domain.courseware import INDEX_CHANNEL, column_channel
+from edge_server.bootstrap.records import Carried, carry
+from edge_server.records.key import KeyDamaged
 from edge_server.uplink.pull import PullReport, Stage
-from sync import Corrupt
+from sync import Corrupt, SyncError
 from sync.bundle.inspect import Inspected, inspect
 from sync.bundle.receipt import Imported, make_receipt, write_receipt
 from sync.bundle.source import StickSource
@@ -42,7 +44,11 @@ class StickReport:
     next_parts: tuple[int, ...]
     """Sticks that have them."""
     warning: str
-    """Why no receipt was left; empty when it was."""
+    """Why no receipt or no records were left on it; empty when all is well."""
+    records_home: int = 0
+    """Records that the stick said have arrived at the centre."""
+    records_taken: int = 0
+    """Records that were written onto it."""
 
 
 async def import_stick(edge: Edge, stick: Path, on_progress: OnProgress) -> StickReport:
@@ -81,6 +87,8 @@ async def import_stick(edge: Edge, stick: Path, on_progress: OnProgress) -> Stic
     active = edge.store.active()
     now_held = {name: each.seq for name, each in active.releases.items()} if active else {}
     bytes_read = report.bytes_moved if report else uplink.puller.meter.body_bytes
+    receipt = await asyncio.to_thread(_leave_receipt, edge, stick, found, now_held, rest.missing_bytes, bytes_read)
+    carried, failure = await asyncio.to_thread(_carry, edge, stick)
     return StickReport(
         bundle=found.bundle,
         part=found.part,
@@ -90,7 +98,9 @@ async def import_stick(edge: Edge, stick: Path, on_progress: OnProgress) -> Stic
         bytes_read=bytes_read,
         missing_bytes=rest.missing_bytes,
         next_parts=found.sticks_with(rest.packs),
-        warning=await asyncio.to_thread(_leave_receipt, edge, stick, found, now_held, rest.missing_bytes, bytes_read),
+        warning="\n".join(filter(None, (receipt, failure))),
+        records_home=carried.home,
+        records_taken=carried.taken,
     )
 
 
@@ -102,6 +112,14 @@ def _whole(edge: Edge) -> dict[str, int]:
         for name, release in (active.releases.items() if active else ())
         if all(edge.store.holding.has(each.sha256) for each in release.files.values())
     }
+
+
+def _carry(edge: Edge, stick: Path) -> tuple[Carried, str]:
+    """Let the stick take the records home; what comes of it never undoes an import."""
+    try:
+        return carry(edge.recorder, edge.config.edge_id, stick), ""
+    except (KeyDamaged, OSError, SyncError) as error:
+        return Carried(0, 0, 0), f"导入不受影响，但记录没有写到U盘上 / no records were written onto the disk: {error}"
 
 
 def _leave_receipt(

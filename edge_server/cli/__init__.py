@@ -14,6 +14,7 @@ from edge_server.cli.accounts import account
 from edge_server.cli.boxes import box
 from edge_server.cli.bundles import bundle
 from edge_server.cli.common import ROOT, open_edge, read_config, refuse
+from edge_server.cli.records import records
 from edge_server.cli.syncing import sync
 from edge_server.config import FILE_NAME
 from runtime.log import log_to_stderr
@@ -171,4 +172,5 @@ def check(root: Path, as_json: bool) -> None:
 main.add_command(account)
 main.add_command(box)
 main.add_command(bundle)
+main.add_command(records)
 main.add_command(sync)
