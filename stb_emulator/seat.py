@@ -13,6 +13,7 @@ from stb_emulator.boxes import Box
 from stb_emulator.observe import Observation, Offer, PlayError, Stage
 from stb_emulator.observe.decoder import Decoder
 from stb_emulator.observe.judge import Run, absent, judge
+from stb_emulator.observe.keys import Press
 from stb_emulator.observe.line import Guard, Line
 from stb_emulator.observe.pipe import PipeClosed
 from stb_emulator.observe.timeline import BufferModel
@@ -39,7 +40,11 @@ class Seat:
     connect_s: float = 5.0
     silence_s: float = 10.0
     seconds: float | None = None
-    """How much of a lesson to play; None is all of it."""
+    """How much of a lesson to play, after the last key; None is all of it."""
+    presses: tuple[Press, ...] = ()
+    """Keys to press while a lesson plays."""
+    to_the_end: bool = False
+    """Whether the server must announce the end of the lesson."""
     max_stall_ms: int | None = None
     guard: Guard = field(init=False)
 
@@ -86,18 +91,19 @@ class Seat:
             return await self._play(box, offer, None, line, self.clock.monotonic())
 
     async def _play(self, box: Box, offer: Offer, portal: Portal | None, line: Line, started_at: float) -> Observation:
-        run = Run(box, offer, started_at, self.seconds, self.max_stall_ms)
+        run = Run(box, offer, started_at, self.seconds, self.max_stall_ms, self.presses, self.to_the_end)
         decoder = Decoder(
             want_s=self.seconds,
-            buffer=BufferModel(box.buffer.start_s, box.buffer.restart_s),
+            buffer=lambda: BufferModel(box.buffer.start_s, box.buffer.restart_s),
             silence_s=DECODER_PATIENCE_S,
             now=self.clock.monotonic,
+            keys=len(self.presses),
         )
         failure: PlayError | None = None
         try:
             async with asyncio.timeout(LESSON_MAX_S):
                 failure = await self._beside(
-                    portal, player_of(box, offer), Playing(box, offer, line, decoder, self.clock)
+                    portal, player_of(box, offer), Playing(box, offer, line, decoder, self.clock, self.presses)
                 )
             async with asyncio.timeout(DECODE_TAIL_S):
                 await decoder.finish()

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from stb_emulator.observe.keys import Pressed
+
 Family = Literal["video", "picture_text"]
 
 
@@ -122,5 +124,13 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     video: str = ""
     audio: str = ""
     frame_code: FrameCode | None = None
+    """Of the leg from the beginning to the first key that leads elsewhere."""
+    pressed: tuple[Pressed, ...] = ()
+    ended: str = ""
+    """How the server announced the end; empty when it did not, or nobody waited for it."""
+    redirects: int = 0
+    beats: int = 0
+    """Signs of life that the player sent, and how many were answered as its dialect demands."""
+    beats_answered: int = 0
     warnings: tuple[str, ...] = ()
     deviations: tuple[str, ...] = ()

@@ -8,12 +8,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
 import av
 import av.error
 
+from stb_emulator.observe.keys import Pressing
+from stb_emulator.observe.leg import Leg
 from stb_emulator.observe.pictures import luma_of
 from stb_emulator.observe.pipe import BytePipe, PipeClosed
 from stb_emulator.observe.tally import Tally
@@ -21,19 +24,40 @@ from stb_emulator.observe.timeline import BufferModel
 from stb_emulator.observe.units import UnitQueue
 
 Container = Literal["mpegts", "mp4"]
+Kind = Literal["mpegts", "mp4", "h264"]
 READ_BYTES = 32 * 1024
 OPEN_OPTIONS = {"probesize": "1000000", "analyzeduration": "200000", "fpsprobesize": "0", "fflags": "+discardcorrupt"}
 """Little probing: an old box shows the first picture without seconds of analysis."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Playing:
+    """What one thread works on."""
+
+    leg: Leg
+    pipe: BytePipe
+    units: UnitQueue
+    ended: asyncio.Event
+
+
 class Decoder:
-    """One lesson's decoder. ``start`` on the loop, feed ``pipe`` or ``units``, ``await finish()``, read ``tally``."""
+    """One lesson's decoder. ``start`` on the loop, feed ``pipe`` or ``units``, ``await finish()``, read ``tally``.
+
+    A key that leads elsewhere begins a new leg with ``cut``: a fresh demultiplexer and decoder, as in a box.
+    """
 
     def __init__(
-        self, *, want_s: float | None, buffer: BufferModel, silence_s: float, now: Callable[[], float]
+        self,
+        *,
+        want_s: float | None,
+        buffer: Callable[[], BufferModel],
+        silence_s: float,
+        now: Callable[[], float],
+        keys: int = 0,
     ) -> None:
-        """Decode ``want_s`` seconds of media, or everything when None."""
-        self.tally = Tally(buffer)
+        """Decode ``want_s`` seconds of media after the last of ``keys`` keys, or everything when None."""
+        self._buffer, self._silence_s = buffer, silence_s
+        self.tally = Tally([Leg(buffer())])
         self.pipe = BytePipe(silence_s=silence_s)
         self.units = UnitQueue(silence_s=silence_s)
         self.enough = asyncio.Event()
@@ -41,15 +65,66 @@ class Decoder:
         self._want_s, self._now = want_s, now
         self._loop = asyncio.get_running_loop()
         self._thread: threading.Thread | None = None
+        self._kind: Kind = "mpegts"
         self._ended = asyncio.Event()
         self._held_s = 0.0
+        self._keys_left = keys
+        self._since_s = 0.0
+        """What was decoded of this leg when the last key was pressed."""
+        self._due_s: float | None = None
+        self._due = asyncio.Event()
 
-    def start(self, kind: Container | Literal["h264"]) -> None:
+    def start(self, kind: Kind) -> None:
         """Begin to decode; called by the player when it knows what comes."""
-        self.tally.container = kind
+        self.tally.container = self._kind = kind
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(kind,), name=f"decode-{kind}", daemon=True)
-            self._thread.start()
+            self._begin(None)
+
+    def cut(self, pressing: Pressing) -> None:
+        """Begin a new leg: what is fed from now on does not continue what came before.
+
+        What was fed and is not yet decoded is thrown away. A container begins anew: a transport stream anywhere, an MP4
+        with its head.
+        """
+        self.tally.leg.is_cut = True
+        self.pipe.abandon()
+        self.units.abandon()
+        self.tally.overruns += self.pipe.overruns + self.units.overruns
+        self.pipe, self.units = BytePipe(silence_s=self._silence_s), UnitQueue(silence_s=self._silence_s)
+        self.tally.legs.append(Leg(self._buffer(), begun_by=pressing))
+        self._since_s, self._held_s = 0.0, 0.0
+        self._ended = asyncio.Event()
+        self.enough.clear()
+        if self._thread is not None:
+            self._begin(self._thread)
+
+    def go_on(self, pressing: Pressing) -> None:
+        """Note the end of a pause: what is fed from now on continues what came before."""
+        self.tally.leg.resumed_by = pressing
+        self.tally.leg.buffer = self._buffer()
+        self._since_s = self.tally.leg.decoded_s
+
+    async def played(self, seconds: float) -> bool:
+        """Wait until so many seconds of media are decoded since the last key; False when decoding ended before."""
+        self._due.clear()
+        self._due_s = self._since_s + seconds
+        async with asyncio.TaskGroup() as group:
+            waits = {group.create_task(self._due.wait()), group.create_task(self._ended.wait())}
+            if self.tally.leg.decoded_s >= self._due_s:
+                self._due.set()
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in waits:
+                    task.cancel()
+        is_due, since_s, self._due_s = self._due.is_set(), self._due_s, None
+        if is_due:
+            self._since_s = since_s
+        return is_due
+
+    def pressed(self) -> None:
+        """Count one key as done: after the last one, the wanted seconds count."""
+        self._keys_left -= 1
 
     async def feed(self, data: bytes) -> None:
         """Give bytes of a transport that can be held back; waits while the pipe is full.
@@ -63,13 +138,15 @@ class Decoder:
         await self.pipe.write(data, at - self._held_s)
         self._held_s += self._now() - at
 
-    async def finish(self) -> Tally:
-        """Tell the decoder that nothing more comes, wait for it, and return what it saw."""
+    def all_fed(self) -> None:
+        """Nothing more comes in this leg."""
         self.pipe.end()
         self.units.end()
-        if self._thread is not None:
-            await self._ended.wait()
-            self._thread.join()
+
+    async def finish(self) -> Tally:
+        """Tell the decoder that nothing more comes, wait for it, and return what it saw."""
+        self.all_fed()
+        await self._join()
         self.tally.finish()
         return self.tally
 
@@ -77,100 +154,127 @@ class Decoder:
         """Drop what is not yet decoded and end the thread. Idempotent."""
         self.pipe.abandon()
         self.units.abandon()
+        await self._join()
+
+    async def _join(self) -> None:
         if self._thread is not None:
             await self._ended.wait()
             self._thread.join()
 
-    def _run(self, kind: Container | Literal["h264"]) -> None:
+    def _begin(self, before: threading.Thread | None) -> None:
+        playing = _Playing(self.tally.leg, self.pipe, self.units, self._ended)
+        arguments = (self._kind, playing, before)
+        self._thread = threading.Thread(target=self._run, args=arguments, name=f"decode-{self._kind}", daemon=True)
+        self._thread.start()
+
+    def _run(self, kind: Kind, playing: _Playing, before: threading.Thread | None) -> None:
+        leg = playing.leg
+        if before is not None:
+            before.join()
         try:
             if kind == "h264":
-                self._bare_units()
+                self._bare_units(playing)
             else:
-                self._container(kind)
+                self._container(kind, playing)
         except PipeClosed:
             pass
         except av.error.FFmpegError as error:
-            self.tally.broken = f"{type(error).__name__}: {error.strerror}"
+            leg.broken = f"{type(error).__name__}: {error.strerror}"
         except Exception as error:
-            self.tally.broken = f"{type(error).__name__}: {error}"
+            leg.broken = f"{type(error).__name__}: {error}"
         finally:
-            self.tally.starved = self.pipe.starved or self.units.starved
-            self.pipe.abandon()
-            self.units.abandon()
-            self._loop.call_soon_threadsafe(self.enough.set)
-            self._loop.call_soon_threadsafe(self._ended.set)
+            leg.starved = playing.pipe.starved or playing.units.starved
+            playing.pipe.abandon()
+            playing.units.abandon()
+            if leg.is_cut:
+                leg.broken, leg.starved = "", False
+            else:
+                self._loop.call_soon_threadsafe(self._over, playing)
 
-    def _container(self, kind: Container) -> None:
-        with av.open(self.pipe, "r", format=kind, options=OPEN_OPTIONS, buffer_size=READ_BYTES) as container:
+    def _over(self, playing: _Playing) -> None:
+        """On the loop: decoding has ended, unless a key was pressed meanwhile."""
+        playing.ended.set()
+        if playing.leg is self.tally.leg:
+            self.enough.set()
+
+    def _container(self, kind: Container, playing: _Playing) -> None:
+        leg, pipe = playing.leg, playing.pipe
+        with av.open(pipe, "r", format=kind, options=OPEN_OPTIONS, buffer_size=READ_BYTES) as container:
             chosen: list[av.VideoStream | av.AudioStream] = []
             if container.streams.video:
                 video = container.streams.video[0]
                 _strict(video.codec_context)
-                self.tally.video_stream(video)
+                leg.video_stream(video)
                 chosen.append(video)
             if container.streams.audio:
                 audio = container.streams.audio[0]
                 _strict(audio.codec_context)
-                self.tally.audio_stream(audio)
+                leg.audio_stream(audio)
                 chosen.append(audio)
             if not chosen:
-                self.tally.broken = "neither picture nor sound in the stream"
+                leg.broken = "neither picture nor sound in the stream"
                 return
             for packet in container.demux(*chosen):
+                if leg.is_cut:
+                    return  # the demultiplexer gives up a half packet when the pipe is shut
                 is_video = packet.stream.type == "video"
                 if is_video and packet.dts is not None and packet.pos is not None and packet.time_base is not None:
-                    arrived = self.pipe.arrival_of(packet.pos + packet.size)
+                    arrived = pipe.arrival_of(packet.pos + packet.size)
                     if arrived is not None:
-                        self.tally.buffer.arrive(float(packet.dts * packet.time_base), arrived)
+                        leg.buffer.arrive(float(packet.dts * packet.time_base), arrived)
                 if packet.is_corrupt:
-                    self.tally.decode_errors += 1
-                self._decode(packet)
-                if self._satisfied():
+                    leg.decode_errors += 1
+                self._decode(leg, packet)
+                if self._satisfied(leg):
                     return
 
-    def _decode(self, packet: Any) -> None:
+    def _decode(self, leg: Leg, packet: Any) -> None:
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            self.tally.decode_errors += 1
+            leg.decode_errors += 1
             return
         for frame in frames:
             if isinstance(frame, av.VideoFrame) and frame.time is not None:
-                self._picture(frame, frame.time)
+                leg.picture(luma_of(frame), frame.time, self._now(), corrupt=frame.is_corrupt)
             elif isinstance(frame, av.AudioFrame) and frame.time is not None:
-                self.tally.sound(frame.time, frame.samples / frame.sample_rate)
+                leg.sound(frame.time, frame.samples / frame.sample_rate)
 
-    def _picture(self, frame: av.VideoFrame, at_s: float) -> None:
-        if self.tally.first_picture_at is None:
-            self.tally.first_picture_at = self._now()
-        self.tally.picture(luma_of(frame), at_s, corrupt=frame.is_corrupt)
+    def _satisfied(self, leg: Leg) -> bool:
+        """Whether no more need be decoded; tells who waits for a key's time on the way."""
+        due_s = self._due_s
+        if due_s is not None and leg.decoded_s >= due_s:
+            self._loop.call_soon_threadsafe(self._due.set)
+        if self._want_s is None or self._keys_left > 0:
+            return False
+        return leg.decoded_s - self._since_s >= self._want_s
 
-    def _satisfied(self) -> bool:
-        return self._want_s is not None and self.tally.decoded_s >= self._want_s
-
-    def _bare_units(self) -> None:
+    def _bare_units(self, playing: _Playing) -> None:
+        leg = playing.leg
         context = av.VideoCodecContext.create("h264", "r")
         _strict(context)
-        for unit in self.units:
+        for unit in playing.units:
+            if leg.is_cut:
+                return
             packet = av.Packet(unit.annex_b)
             packet.pts = packet.dts = unit.time_90khz
             packet.time_base = Fraction(1, 90_000)
-            self.tally.buffer.arrive(unit.time_90khz / 90_000, unit.arrived)
-            self._decode_bare(context, packet)
-            if self._satisfied():
+            leg.buffer.arrive(unit.time_90khz / 90_000, unit.arrived)
+            self._decode_bare(leg, context, packet)
+            if self._satisfied(leg):
                 return
-        self._decode_bare(context, None)
+        self._decode_bare(leg, context, None)
 
-    def _decode_bare(self, context: av.VideoCodecContext, packet: Any) -> None:
+    def _decode_bare(self, leg: Leg, context: av.VideoCodecContext, packet: Any) -> None:
         try:
             frames = context.decode(packet)
         except av.error.InvalidDataError:
-            self.tally.decode_errors += 1
+            leg.decode_errors += 1
             return
         for frame in frames:
             if isinstance(frame, av.VideoFrame) and frame.pts is not None:
-                self.tally.video_context(context)
-                self._picture(frame, frame.pts / 90_000)
+                leg.video_context(context)
+                leg.picture(luma_of(frame), frame.pts / 90_000, self._now(), corrupt=frame.is_corrupt)
 
 
 def _strict(context: av.CodecContext) -> None:

@@ -75,6 +75,8 @@ class NumberWatch:
         self._first: int | None = None
         self._last = -1
         self._numbered: bool | None = None
+        self._newest = -1
+        self._forwards = self._backwards = 0
 
     def picture(self, luma: Luma) -> None:
         """Look at the next picture in display order."""
@@ -92,8 +94,11 @@ class NumberWatch:
     def _step(self, number: int) -> None:
         self._read += 1
         if self._first is None:
-            self._first = self._last = number
+            self._first = self._last = self._newest = number
             return
+        self._forwards += number > self._newest
+        self._backwards += number < self._newest
+        self._newest = number
         if number == self._last:
             self._duplicates += 1
         elif number < self._last:
@@ -101,6 +106,16 @@ class NumberWatch:
         elif number > self._last + 1:
             self._gaps += number - self._last - 1
         self._last = max(self._last, number)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """How often the number grew, and how often it fell, from one picture to the next."""
+        return self._forwards, self._backwards
+
+    @property
+    def newest(self) -> int | None:
+        """The number read last."""
+        return None if self._first is None else self._newest
 
     def result(self) -> FrameCode | None:
         """The count so far; None when the lesson is not numbered."""

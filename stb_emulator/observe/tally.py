@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import av
-
 from stb_emulator.observe import FrameCode
-from stb_emulator.observe.pictures import Luma, NumberWatch, StillWatch
-from stb_emulator.observe.timeline import AudioTimes, BufferModel, VideoTimes
+from stb_emulator.observe.keys import Key, Pressing
+from stb_emulator.observe.leg import Leg
+from stb_emulator.observe.timeline import BufferModel
 
 WARNINGS_MAX = 20
 
 
 @dataclass(slots=True)
 class Tally:
-    """The numbers of one playing. The decoder owns the first part, the player the second."""
+    """The numbers of one playing. What was decoded is counted leg by leg; the rest is the player's, over all legs."""
 
-    buffer: BufferModel
-    video_times: VideoTimes | None = None
-    audio_times: AudioTimes | None = None
-    frames: int = 0
-    audio_frames: int = 0
-    decode_errors: int = 0
-    first_picture_at: float | None = None
+    legs: list[Leg]
+    pressings: list[Pressing] = field(default_factory=list)
     container: str = ""
     """What the player unpacks: ``mpegts``, ``mp4``, or ``h264`` straight from RTP."""
-    video: str = ""
-    audio: str = ""
-    width: int = 0
-    height: int = 0
-    level: int = 0
-    broken: str = ""
-    """Why decoding ended early; empty when it did not."""
-    starved: bool = False
-    numbers: NumberWatch = field(default_factory=NumberWatch)
-    still: StillWatch = field(default_factory=StillWatch)
-
     announced_s: float | None = None
     """Duration that SDP, playlist or catalogue announced."""
     transport: str = ""
     asked_at: float | None = None
     """When the player asked for the media."""
+    ended: str = ""
+    """How the server said that the lesson is over, e.g. ``ANNOUNCE 2101``; empty when it did not."""
+    redirects: int = 0
+    """How often the player was sent elsewhere."""
+    beats: int = 0
+    """Signs of life that the player sent."""
+    beats_answered: int = 0
     lost: int = 0
     reordered: int = 0
     duplicates: int = 0
@@ -54,6 +45,26 @@ class Tally:
     deviations: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
+    @property
+    def leg(self) -> Leg:
+        """The leg that plays now."""
+        return self.legs[-1]
+
+    def press(
+        self, key: Key, at: float, asked: str, *, wanted_s: float | None = None, scale: int = 1, grain_s: float = 0.0
+    ) -> Pressing:
+        """Record that a key is pressed. Give the result to ``Decoder.cut`` or ``Decoder.go_on``, and fill it in.
+
+        ``wanted_s``: the place asked for; ``grain_s``: how coarse this way of playing seeks at best.
+        """
+        pressing = Pressing(key, at, asked, wanted_s=wanted_s, scale=scale, grain_s=grain_s)
+        self.pressings.append(pressing)
+        return pressing
+
+    def no_key(self, key: Key, at: float, words: str, *, scale: int = 1) -> None:
+        """Record that this box has no such key; ``words`` say why (on the report: what was answered)."""
+        self.pressings.append(Pressing(key, at, answered=words, scale=scale, has_key=False))
+
     def warn(self, text: str) -> None:
         """Remember something odd that does not fail the lesson."""
         if text not in self.warnings and len(self.warnings) < WARNINGS_MAX:
@@ -64,62 +75,47 @@ class Tally:
         if kind not in self.deviations and len(self.deviations) < WARNINGS_MAX:
             self.deviations.append(kind)
 
-    def video_stream(self, stream: av.VideoStream) -> None:
-        """A video track was found."""
-        rate = stream.average_rate or stream.guessed_rate
-        self.video_times = VideoTimes(1 / float(rate)) if rate else VideoTimes()
-        self.video_context(stream.codec_context)
-
-    def video_context(self, context: av.CodecContext) -> None:
-        """Note what the decoder says of the video."""
-        if self.video_times is None:
-            self.video_times = VideoTimes()
-        self.video = context.name
-        if isinstance(context, av.VideoCodecContext):
-            self.width, self.height = context.width, context.height
-            self.level = getattr(context, "level", 0) or 0
-
-    def audio_stream(self, stream: av.AudioStream) -> None:
-        """An audio track was found."""
-        self.audio_times = AudioTimes()
-        self.audio = stream.codec_context.name
-
-    def picture(self, luma: Luma, at_s: float, *, corrupt: bool) -> None:
-        """A picture was decoded."""
-        assert self.video_times is not None
-        shown_s = self.video_times.picture(at_s)
-        self.frames += 1
-        self.decode_errors += corrupt
-        self.height, self.width = luma.shape
-        self.still.picture(luma, shown_s)
-        self.numbers.picture(luma)
-
-    def sound(self, at_s: float, lasts_s: float) -> None:
-        """A block of sound was decoded."""
-        assert self.audio_times is not None
-        self.audio_frames += 1
-        self.audio_times.block(at_s, lasts_s)
+    @property
+    def frames(self) -> int:
+        """Pictures decoded in all legs."""
+        return sum(leg.frames for leg in self.legs)
 
     @property
-    def decoded_s(self) -> float:
-        """Seconds decoded of whichever track is behind."""
-        tracks = [t for t in (self.video_times, self.audio_times) if t is not None]
-        return min((0.0 if t.first_s is None else t.end_s - t.first_s for t in tracks), default=0.0)
+    def audio_frames(self) -> int:
+        """Blocks of sound decoded in all legs."""
+        return sum(leg.audio_frames for leg in self.legs)
+
+    @property
+    def decode_errors(self) -> int:
+        """Decoding errors in all legs."""
+        return sum(leg.decode_errors for leg in self.legs)
+
+    @property
+    def first_picture_at(self) -> float | None:
+        """When the very first picture was there."""
+        return next((leg.first_picture_at for leg in self.legs if leg.first_picture_at is not None), None)
+
+    @property
+    def seen(self) -> Leg:
+        """The first leg that showed what the media are."""
+        return next((leg for leg in self.legs if leg.video or leg.audio), self.legs[0])
+
+    @property
+    def buffers(self) -> Iterator[BufferModel]:
+        """The models of a viewer's buffer."""
+        return (leg.buffer for leg in self.legs)
 
     @property
     def played_s(self) -> float:
-        """From the first moment of picture or sound to the last."""
-        firsts = [t.first_s for t in (self.video_times, self.audio_times) if t is not None and t.first_s is not None]
-        if not firsts:
-            return 0.0
-        ends = [t.end_s for t in (self.video_times, self.audio_times) if t is not None and t.first_s is not None]
-        return max(ends) - min(firsts)
+        """Seconds of media played in all legs."""
+        return sum(leg.played_s for leg in self.legs)
 
     @property
     def frame_code(self) -> FrameCode | None:
-        """What the painted numbers say."""
-        return self.numbers.result()
+        """What the painted numbers of the first leg say."""
+        return self.legs[0].numbers.result()
 
     def finish(self) -> None:
         """Nothing more will be decoded."""
-        self.buffer.finish()
+        for buffer in self.buffers:
+            buffer.finish()

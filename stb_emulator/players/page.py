@@ -76,7 +76,7 @@ class PagePlayer:
             decode_picture(body, address)
             tally.pictures += 1
         # A page is there when all of it is there: text and every picture.
-        tally.first_picture_at = clock.monotonic()
+        tally.leg.first_picture_at = clock.monotonic()
         tally.bytes = weight
         if weight > WEIGHT_MAX_BYTES:
             raise PlayError(
