@@ -68,6 +68,7 @@ class Decoder:
         self._kind: Kind = "mpegts"
         self._ended = asyncio.Event()
         self._held_s = 0.0
+        self._overruns = 0
         self._keys_left = keys
         self._since_s = 0.0
         """What was decoded of this leg when the last key was pressed."""
@@ -89,7 +90,8 @@ class Decoder:
         self.tally.leg.is_cut = True
         self.pipe.abandon()
         self.units.abandon()
-        self.tally.overruns += self.pipe.overruns + self.units.overruns
+        self.count_overruns()
+        self._overruns = self.tally.overruns
         self.pipe, self.units = BytePipe(silence_s=self._silence_s), UnitQueue(silence_s=self._silence_s)
         self.tally.legs.append(Leg(self._buffer(), begun_by=pressing))
         self._since_s, self._held_s = 0.0, 0.0
@@ -97,6 +99,10 @@ class Decoder:
         self.enough.clear()
         if self._thread is not None:
             self._begin(self._thread)
+
+    def count_overruns(self) -> None:
+        """Write into the tally what there was no room for."""
+        self.tally.overruns = self._overruns + self.pipe.overruns + self.units.overruns
 
     def go_on(self, pressing: Pressing) -> None:
         """Note the end of a pause: what is fed from now on continues what came before."""

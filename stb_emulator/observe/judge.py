@@ -106,6 +106,7 @@ def _first_fault(run: Run, tally: Tally, failure: PlayError | None) -> Finding |
         return None
     return (
         _wire_fault(tally)
+        or keys.answer_fault(tally)
         or _decode_fault(run, tally)
         or next(filter(None, (_leg_fault(leg) for leg in _straight(tally))), None)
         or _timing_fault(run, tally)

@@ -88,6 +88,8 @@ class Pressing:
     scale: int = 1
     said_s: float | None = None
     """The place that the server's answer, or the media's own time line, gives."""
+    said_scale: float | None = None
+    """The speed that the server's answer gives."""
     grain_s: float = 0.0
     """How coarse this way of playing seeks at best, e.g. the length of a segment."""
     first_picture_at: float | None = None

@@ -42,13 +42,13 @@ class Leg:
     def video_stream(self, stream: av.VideoStream) -> None:
         """A video track was found."""
         rate = stream.average_rate or stream.guessed_rate
-        self.video_times = VideoTimes(1 / float(rate)) if rate else VideoTimes()
+        self.video_times = VideoTimes(1 / float(rate) if rate else 0.04, leads_in=self.begun_by is not None)
         self.video_context(stream.codec_context)
 
     def video_context(self, context: av.CodecContext) -> None:
         """Note what the decoder says of the video."""
         if self.video_times is None:
-            self.video_times = VideoTimes()
+            self.video_times = VideoTimes(leads_in=self.begun_by is not None)
         self.video = context.name
         if isinstance(context, av.VideoCodecContext):
             self.width, self.height = context.width, context.height

@@ -32,9 +32,10 @@ def place_of(tally: Tally, number: int) -> float:
 
 
 def begin_of(tally: Tally, leg: Leg) -> tuple[float | None, Proof]:
-    """Where a leg begins in the lesson, and by what that is known."""
+    """Where a leg begins in the lesson, and by what that is known; of a channel, which moment (Unix seconds)."""
     code = leg.numbers.result()
-    if code is not None:
+    is_moment = leg.begun_by is not None and leg.begun_by.key is Key.SHIFT
+    if code is not None and not is_moment:
         return place_of(tally, code.first), "frame_code"
     said_s = leg.begun_by.said_s if leg.begun_by is not None else 0.0
     return said_s, "wire" if said_s is not None else ""
@@ -61,6 +62,22 @@ def _report(tally: Tally, pressing: Pressing) -> Pressed:
         scale=pressing.scale,
         frames=leg.frames if leg is not None else 0,
     )
+
+
+def answer_fault(tally: Tally) -> Finding | None:
+    """Return where a server's own answer says that it does something else than it was asked to."""
+    for pressing in tally.pressings:
+        scale, said_s, wanted_s = pressing.said_scale, pressing.said_s, pressing.wanted_s
+        if pressing.key is Key.TRICK and scale is not None and (scale == 1 or (scale < 0) is not (pressing.scale < 0)):
+            return _fault("服务器不能快进快退", f"asked for {pressing.scale}x, answered {scale:g}x")
+        if said_s is not None and wanted_s is not None and abs(said_s - wanted_s) > _within(pressing):
+            words = f"{pressing.key} to {wanted_s:.1f} s was answered with {said_s:.1f} s"
+            return _fault(f"要去 {wanted_s:.1f} 秒处，服务器答 {said_s:.1f} 秒处", words)
+    return None
+
+
+def _within(pressing: Pressing) -> float:
+    return max(SEEK_WITHIN_S, pressing.grain_s)
 
 
 def fault(tally: Tally, presses: Sequence[Press]) -> Finding | None:
@@ -92,10 +109,9 @@ def _leg_fault(tally: Tally, leg: Leg) -> Finding | None:
     if pressing.wanted_s is None:
         return None
     at_s, _ = begin_of(tally, leg)
-    within_s = max(SEEK_WITHIN_S, pressing.grain_s)
     if at_s is None:
         return _fault("看不出放到了哪里", f"nothing says where {pressing.key} led to")
-    if abs(at_s - pressing.wanted_s) > within_s:
+    if abs(at_s - pressing.wanted_s) > _within(pressing):
         words = f"{pressing.key} to {pressing.wanted_s:.1f} s came out at {at_s:.1f} s"
         return _fault(f"要去 {pressing.wanted_s:.1f} 秒处，到了 {at_s:.1f} 秒处", words, Stage.CONTENT)
     return None

@@ -14,8 +14,12 @@ RECENT = 32
 class VideoTimes:
     """Watches the presentation times of decoded pictures, in display order."""
 
-    def __init__(self, nominal_interval_s: float = 0.04) -> None:
-        """``nominal_interval_s``: what the stream's declared rate says, until pictures tell better."""
+    def __init__(self, nominal_interval_s: float = 0.04, *, leads_in: bool = False) -> None:
+        """``nominal_interval_s``: what the stream's declared rate says, until pictures tell better.
+
+        ``leads_in``: after a seek, pictures from the key picture to the place asked for may all bear that place's time.
+        """
+        self._leads_in = leads_in
         self.gaps: list[tuple[float, float]] = []
         self.backwards = 0
         self.first_s: float | None = None
@@ -41,6 +45,8 @@ class VideoTimes:
             self.first_s = self.last_s = at_s
             return 0.0
         step = at_s - self.last_s
+        if step == 0 and at_s == self.first_s and self._leads_in:
+            return 0.0
         if step <= 0:
             self.backwards += 1
             return 0.0

@@ -67,6 +67,8 @@ class Conversation:
         self._rtsp_port = rtsp_port
         self._scale = 1.0
         self._session = ""
+        self.beats = self.beats_answered = 0
+        """Signs of life; those that nobody answers in their dialect count as answered while the session lives."""
 
     @property
     def asked(self) -> int:
@@ -336,12 +338,16 @@ class Conversation:
             raise self._fail("会话丢失（454）", "the server forgot the session (454)")
         if message.status in (405, 501, 551) and self._habits.keep_alive != "OPTIONS":
             self._habits.keep_alive = "OPTIONS"
-        elif message.status >= 400:
+            return []
+        if message.status >= 400:
             raise self._fail(f"保活失败（{message.status}）", f"keep-alive answered {message.status} {message.reason}")
+        self.beats_answered += 1
         return []
 
     def _stay(self, now: float) -> list[Command]:
+        self.beats += 1
         if self._habits.keep_alive == "punch":
+            self.beats_answered += 1
             return self._puncher.again() if self._puncher is not None else []
         body = b"x-Heartbeat_Time: 1\r\n" if self._habits.keep_alive == "SET_PARAMETER" else b""
         return [self._send(self._habits.keep_alive, self._base, now, body=body, bare=self._habits.keep_alive_bare)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from contextlib import suppress
 from typing import cast
 from urllib.parse import urlsplit
 
 from stb_emulator.observe import PlayError, Stage, Unreachable
 from stb_emulator.observe.pipe import PipeClosed
-from stb_emulator.players import Playing
+from stb_emulator.players import Playing, Press
 from stb_emulator.players.rtsp.commands import (
     Command,
     Deviated,
@@ -25,6 +24,8 @@ from stb_emulator.players.rtsp.commands import (
     State,
 )
 from stb_emulator.players.rtsp.conversation import Conversation
+from stb_emulator.players.rtsp.keypad import Keypad
+from stb_emulator.players.rtsp.ports import open_pair
 from stb_emulator.players.rtsp.punching import huawei_answer, is_bounced
 from stb_emulator.players.rtsp.receiver import Receiver, Shape
 from wire.rtp import Description, ReceiverReport, write_rtcp
@@ -32,7 +33,6 @@ from wire.rtsp import Interleaved, Message, Reader, Response, WireError, write_i
 
 READ_BYTES = 64 * 1024
 INBOX_MAX_MESSAGES = 256
-UDP_BUFFER_BYTES = 4 * 1024 * 1024
 DRAIN_QUIET_S = 0.3
 DRAIN_MAX_S = 2.0
 """After the end was announced: wait until no data came for a moment."""
@@ -41,8 +41,8 @@ END_TOLERANCE_S = 1.0
 DEFAULT_PORT = 554
 
 _CLOSED, _ENOUGH, _GOODBYE = "closed", "enough", "goodbye"
-Event = Message | WireError | str | int
-"""A message, what ended the connection, a word of our own, or the SSRC of a punch that was answered."""
+Event = Message | WireError | str | int | Press
+"""A message, what ended the connection, a word of our own, the SSRC of a punch that was answered, or a key."""
 
 
 class RtspPlayer:
@@ -53,34 +53,32 @@ class RtspPlayer:
         face = playing.box.rtsp
         assert face is not None, "boxes are checked when they are loaded"
         url = playing.offer.url
-        playing.decoder.tally.asked_at = playing.clock.monotonic()
-        for _ in range(face.max_redirects + 1):
-            playing.line.guard.check(url, Stage.DESCRIBE)
-            target = await _Session(playing, url).run()
-            if target is None:
-                return
-            url = target
-        raise PlayError(Stage.DESCRIBE, "重定向过多", f"more than {face.max_redirects} redirects")
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """One of the two UDP ports."""
-
-    def __init__(self, session: _Session, *, control: bool) -> None:
-        self._session, self._control = session, control
-
-    def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
-        self._session.datagram(data, addr[1], control=self._control)
-
-    def error_received(self, exc: Exception) -> None:
-        """An ICMP answer to our report: the server's control port is shut, which harms nobody."""
+        tally = playing.decoder.tally
+        tally.asked_at = playing.clock.monotonic()
+        keypad = Keypad(playing, face)
+        failure: PlayError | None = None
+        async with asyncio.TaskGroup() as group:
+            keys = group.create_task(keypad.run())
+            try:
+                while (target := await _Session(playing, url, keypad).run()) is not None or keypad.address:
+                    tally.redirects += target is not None
+                    if tally.redirects > face.max_redirects:
+                        words = f"more than {face.max_redirects} redirects"
+                        raise PlayError(Stage.DESCRIBE, "重定向过多", words)
+                    url, keypad.address = target or keypad.address, ""
+            except PlayError as error:
+                failure = error
+            finally:
+                keys.cancel()
+        if failure is not None:
+            raise failure
 
 
 class _Session:
     """One connection to one server."""
 
-    def __init__(self, playing: Playing, url: str) -> None:
-        self._playing, self._url = playing, url
+    def __init__(self, playing: Playing, url: str, keypad: Keypad) -> None:
+        self._playing, self._url, self._keypad = playing, url, keypad
         self._clock, self._tally = playing.clock, playing.decoder.tally
         self._inbox: asyncio.Queue[Event] = asyncio.Queue(INBOX_MAX_MESSAGES)
         self._receiver: Receiver | None = None
@@ -91,14 +89,18 @@ class _Session:
         self._redirect: str | None = None
         self._ended = self._finished = False
         self._report_due: float | None = None
+        self._quiet_since: float | None = None
+        """Since when data are due."""
 
     async def run(self) -> str | None:
         """Hold the session; return the address of a redirect, or None when the lesson is over."""
         face = self._playing.box.rtsp
         assert face is not None
+        self._playing.line.guard.check(self._url, Stage.DESCRIBE)
         reader = await self._connect()
         assert self._writer is not None
-        data, control = await self._open_ports()
+        host = cast("tuple[str, int]", self._writer.get_extra_info("sockname"))[0]
+        data, control = await open_pair(host, self._datagram)
         self._data, self._reports = data, control
         failure: PlayError | None = None
         try:
@@ -106,7 +108,8 @@ class _Session:
             ports = (data.get_extra_info("sockname")[1], control.get_extra_info("sockname")[1])
             talk = Conversation(self._url, face, ports=ports, address=own, rtsp_port=rtsp_port)
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._read(reader)), group.create_task(self._watch_enough())]
+                watches = (self._read(reader), self._watch_enough(), self._watch_keys())
+                tasks = [group.create_task(each) for each in watches]
                 try:
                     await self._converse(talk)
                 except PlayError as error:
@@ -122,6 +125,8 @@ class _Session:
                 with suppress(PipeClosed):
                     self._receiver.finish()
                 self._receiver.count()
+            self._tally.beats += talk.beats
+            self._tally.beats_answered += talk.beats_answered
         if failure is not None:
             raise failure
         return self._redirect
@@ -139,20 +144,6 @@ class _Session:
             raise Unreachable(Stage.DESCRIBE, f"无法连接 {host}:{port}", f"cannot connect to {host}:{port}") from error
         return reader
 
-    async def _open_ports(self) -> tuple[asyncio.DatagramTransport, asyncio.DatagramTransport]:
-        """Open an even port and the odd one above it (RFC 3550 §11)."""
-        assert self._writer is not None
-        host = cast("tuple[str, int]", self._writer.get_extra_info("sockname"))[0]
-        loop = asyncio.get_running_loop()
-        for _ in range(64):
-            first, second = _pair(host)
-            if first is None or second is None:
-                continue
-            data, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self, control=False), sock=first)
-            control, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self, control=True), sock=second)
-            return data, control
-        raise PlayError(Stage.SETUP, "没有空闲的 UDP 端口", "no pair of free UDP ports on this machine")
-
     async def _read(self, reader: asyncio.StreamReader) -> None:
         """Turn the connection's bytes into events; data goes straight to the receiver."""
         wire = Reader()
@@ -161,8 +152,11 @@ class _Session:
                 for message in wire.feed(data):
                     if isinstance(message, Interleaved):
                         self._interleaved(message)
-                    else:
-                        await self._inbox.put(message)
+                        continue
+                    if isinstance(message, Response):
+                        with suppress(PipeClosed):
+                            self._keypad.heard(message, self._receiver, self._clock.monotonic())
+                    await self._inbox.put(message)
         except WireError as error:
             await self._inbox.put(error)
             return
@@ -173,6 +167,10 @@ class _Session:
     async def _watch_enough(self) -> None:
         await self._playing.decoder.enough.wait()
         await self._inbox.put(_ENOUGH)
+
+    async def _watch_keys(self) -> None:
+        while True:
+            await self._inbox.put(await self._keypad.due.get())
 
     def _goodbye(self) -> None:
         with suppress(asyncio.QueueFull):
@@ -191,7 +189,7 @@ class _Session:
         else:
             self._tally.deviate("channel")
 
-    def datagram(self, data: bytes, port: int, *, control: bool) -> None:
+    def _datagram(self, data: bytes, port: int, control: bool) -> None:
         """Take a UDP packet from the server's ``port``."""
         accept = self._accept
         if self._receiver is None or accept is None or accept.profile.endswith("TCP"):
@@ -212,17 +210,17 @@ class _Session:
 
     async def _converse(self, talk: Conversation) -> None:
         self._obey(talk.start(self._clock.monotonic()))
-        started: float | None = None
         while not self._finished:
             now = self._clock.monotonic()
-            if talk.state is State.PLAYING and started is None:
-                started = now
-            due = [t for t in (talk.next_timer(), self._silence_due(started), self._report_due) if t is not None]
+            if talk.state is State.PLAYING and self._quiet_since is None:
+                self._quiet_since = now
+            timers = (talk.next_timer(), self._silence_due(), self._report_due, self._keypad.hold_due)
+            due = [t for t in timers if t is not None]
             try:
                 async with asyncio.timeout(max(0.0, min(due) - now) if due else self._playing.line.silence_s):
                     event = await self._inbox.get()
             except TimeoutError:
-                self._tick(talk, started)
+                self._tick(talk)
                 continue
             self._handle(talk, event)
             if self._ended and talk.state is State.PLAYING:
@@ -244,15 +242,24 @@ class _Session:
             self._obey(talk.punched(event, now))
         elif isinstance(event, Response):
             self._obey(talk.response(event, now))
+        elif isinstance(event, Press):
+            if talk.state is State.PLAYING and self._receiver is not None:
+                self._obey(self._keypad.press(event, talk, self._receiver, now))
         elif not isinstance(event, str | Interleaved):
+            asked = talk.asked
             self._obey(talk.request(event, now))
+            if talk.asked > asked and self._receiver is not None:
+                self._keypad.by_itself(talk, self._receiver, now)
 
-    def _tick(self, talk: Conversation, started: float | None) -> None:
+    def _tick(self, talk: Conversation) -> None:
         now = self._clock.monotonic()
         self._obey(talk.tick(now))
         if self._report_due is not None and now >= self._report_due:
             self._report(now)
-        silence = self._silence_due(started)
+        hold = self._keypad.hold_due
+        if hold is not None and now >= hold and self._receiver is not None and talk.state is State.PLAYING:
+            self._obey(self._keypad.release(talk, self._receiver, now))
+        silence = self._silence_due()
         if silence is None or now < silence or talk.state is not State.PLAYING:
             return
         announced = self._tally.announced_s
@@ -263,11 +270,12 @@ class _Session:
         wait = self._playing.line.silence_s
         raise PlayError(Stage.PLAY, f"{wait:g} 秒没有数据", f"no data for {wait:g} s")
 
-    def _silence_due(self, started: float | None) -> float | None:
-        if started is None:
+    def _silence_due(self) -> float | None:
+        since = self._quiet_since
+        if since is None or self._keypad.is_paused:
             return None
         last = self._receiver.last_arrival if self._receiver is not None else None
-        return max(started, last or started) + self._playing.line.silence_s
+        return max(since, last or since) + self._playing.line.silence_s
 
     def _obey(self, commands: list[Command]) -> None:
         for command in commands:
@@ -282,12 +290,11 @@ class _Session:
                 case Punch():
                     self._send_punch(command)
                 case Moved():
-                    if self._receiver is not None:
-                        self._receiver.restart()
+                    self._quiet_since = self._clock.monotonic()
                 case Paused():
-                    pass
+                    self._keypad.paused(self._clock.monotonic())
                 case Ended():
-                    self._ended = True
+                    self._ended, self._tally.ended = True, command.how
                 case Deviated():
                     self._tally.deviate(command.kind)
                 case Done():
@@ -307,7 +314,9 @@ class _Session:
             ssrc=accept.transport.ssrc,
             frame_max_bytes=face.frame_max_bytes if is_tcp and accept.profile.startswith("MP2T") else None,
             frame_multiple=face.frame_multiple,
+            datagrams=not is_tcp,
         )
+        self._keypad.began()
         self._accept = accept
         self._receiver = Receiver(shape, self._playing.decoder, self._goodbye)
         self._tally.transport = accept.profile
@@ -329,6 +338,9 @@ class _Session:
     def _report(self, now: float) -> None:
         """Send a receiver report, by which an RTP/AVP server sees that we live (RFC 3550 §6.4.2)."""
         self._report_due = now + REPORT_EVERY_S
+        if self._accept is not None and self._accept.reports:
+            self._tally.beats += 1
+            self._tally.beats_answered += 1  # nobody answers a report
         assert self._accept is not None and self._writer is not None
         ssrc = id(self) & 0xFFFFFFFF
         report = write_rtcp((ReceiverReport(ssrc), Description(ssrc, "stb")))
@@ -347,22 +359,3 @@ class _Session:
             if last is None or now >= last + DRAIN_QUIET_S:
                 return
             await self._clock.sleep_until(min(end, last + DRAIN_QUIET_S))
-
-
-def _pair(host: str) -> tuple[socket.socket | None, socket.socket | None]:
-    """Bind a UDP socket to a free even port and another to the next; (None, None) when luck fails."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    first = socket.socket(family, socket.SOCK_DGRAM)
-    first.bind((host, 0))
-    port = first.getsockname()[1]
-    if port % 2 == 0:
-        second = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            second.bind((host, port + 1))
-        except OSError:
-            second.close()
-        else:
-            first.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER_BYTES)
-            return first, second
-    first.close()
-    return None, None
