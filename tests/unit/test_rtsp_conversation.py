@@ -415,10 +415,13 @@ def test_every_spelling_of_a_start(asked: str, answered: str) -> None:
         ("npt=2-", "npt=3.000-62.500"),
     ],
 )
-def test_who_counts_from_the_streams_first_time_is_understood_and_answered_so(asked: str, answered: str) -> None:
+@pytest.mark.parametrize("agent", ["Lavf59.27.100", "libmpv"])
+def test_who_counts_from_the_streams_first_time_is_understood_and_answered_so(
+    agent: str, asked: str, answered: str
+) -> None:
     box = Dialogue()
     session = box.setup()
-    answer = box.ask("PLAY", f"Session: {session}", f"Range: {asked}", "User-Agent: Lavf59.27.100")
+    answer = box.ask("PLAY", f"Session: {session}", f"Range: {asked}", f"User-Agent: {agent}")
     assert answer.headers.get("Range") == answered
 
 

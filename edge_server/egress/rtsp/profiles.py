@@ -29,11 +29,11 @@ class Profile:
 
 DEFAULT = Profile("default")
 PROFILES = (
-    Profile("lavf", ("lavf",), stream_npt=True),
+    Profile("lavf", ("lavf", "libmpv"), stream_npt=True),
     Profile("huawei", ("huawei", "hw_stb"), banner="HMS_V1R2", punches=True),
     Profile("zte", ("zte ltd",), banner="ZMSS_ChinaTelcom2.2", punches=True, clock_status=455),
 )
-"""In the order in which they are asked. ``lavf``: ffmpeg and what is built on its libavformat (mpv, Kodi)."""
+"""In the order in which they are asked. ``lavf``: ffmpeg and what is built on it; mpv has a name of its own."""
 
 
 def profile_for(user_agent: str | None) -> Profile | None:
