@@ -72,6 +72,12 @@ class EdgeConfig:
         "Linear channels: lessons one after the other for ever, e.g. "
         "`教育频道=1001,1002@239.1.1.1:5000; 900007 农技=column:12@rtp:239.1.1.2:5000`.",
     )
+    live: str = setting(
+        "",
+        "Lessons given live and where they come from, e.g. `开学典礼=whip; 村官讲座=rtsp://10.0.0.9/main; "
+        "早会=srt://0.0.0.0:9000?mode=listener@@239.1.1.9:5000`; rtsp:, rtmp:, srt:, file: or whip.",
+    )
+    whip_token: str = setting("", "What a publisher by WHIP sends as its Bearer token; at least 16 characters.")
     api_origin: str = setting(
         "", "Origin whose pages may read the JSON API in a browser, e.g. `http://school.lan`, `*` for all; empty: none."
     )

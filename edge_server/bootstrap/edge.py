@@ -20,6 +20,7 @@ from edge_server.bootstrap.http_settings import check_api_origin, check_http, ma
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.bootstrap.linear import make_channels, make_windows, plans_of
+from edge_server.bootstrap.live import listed, lives_of, make_groups, make_lives
 from edge_server.bootstrap.media import make_media
 from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
 from edge_server.bootstrap.pacing import check_pacing, make_linear_multicast, make_multicast, make_pacing
@@ -31,6 +32,7 @@ from edge_server.catalog.following import Following
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext, live, pages
 from edge_server.egress.live_ts import LiveStreams
+from edge_server.egress.on_air import OnAir
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.egress.whep import WhepOnDemand
 from edge_server.linear.following import FollowingChannels
@@ -91,7 +93,7 @@ def check_settings(config: EdgeConfig) -> None:
     check_http(config)
     check_admission(config)
     check_pacing(config)
-    plans_of(config)
+    lives_of(config, plans_of(config))
     check_api_origin(config)
     check_monitoring(config)
     home_of(config)
@@ -244,6 +246,7 @@ class Edge:
             self.view()
         ctx = EgressContext(self.view, self._shelf, self.clock)
         channels = make_channels(config, ctx, self.store)
+        lives = make_lives(lives_of(config, plans_of(config)), self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         pacing = make_pacing(config, self.clock)
         windows = make_windows(ctx, channels, pacing)
@@ -292,6 +295,7 @@ class Edge:
             routes=[
                 *monitoring,
                 *pages.routes(ctx),
+                *OnAir(tuple(lives.channels.values()), admission.door, self.clock.monotonic).routes(),
                 *live.routes(ctx, channels.round, admission.door),
                 *LiveStreams(ctx, windows, pacing, admission.door).routes(),
                 *whep.routes(),
@@ -311,6 +315,7 @@ class Edge:
             pacing,
             rtsp,
             whep,
+            lives,
             http,
             Timekeeper(self.judged, self.clock),
             SeenKeeper(self.root / BOXES_SEEN_NAME, boxes, self.clock),
@@ -320,6 +325,8 @@ class Edge:
             stack.append(make_multicast(config, ctx, pacing))
         if any(each.multicast for each in plans_of(config)):
             stack.append(make_linear_multicast(config, channels, windows, pacing, self.clock))
+        if any(each.plan.address for each in lives.channels.values()):
+            stack.append(make_groups(lives, config))
         if config.lan_find:
             stack.append(self.lan.discovery)
         wake: Callable[[], None] = _nobody
@@ -361,6 +368,7 @@ class Edge:
         segment: Segment,
         request: PortalRequest,
     ) -> PortalState:
+        linear = channels.current()
         host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
         return PortalState(
             view=self.view(),
@@ -369,7 +377,7 @@ class Edge:
             now=self.clock.utc(),
             monotonic_s=self.clock.monotonic(),
             ticket=admission.ticket,
-            channels=channels.current(),
+            channels=(*linear, *listed(lives_of(self.config, ()), max((each.number for each in linear), default=0))),
             ticketed=admission.tickets.required,
             boxes=boxes,
             is_local=segment.holds(request.remote, request.headers),
