@@ -36,6 +36,7 @@ from edge_server.egress.on_air import OnAir
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.egress.whep import WhepOnDemand
 from edge_server.linear.following import FollowingChannels
+from edge_server.live.plan import LivePlan
 from edge_server.packager import Shelf
 from edge_server.packager.apart import Apart
 from edge_server.plane.counts import Counts
@@ -93,7 +94,7 @@ def check_settings(config: EdgeConfig) -> None:
     check_http(config)
     check_admission(config)
     check_pacing(config)
-    lives_of(config, plans_of(config))
+    lives_of(config.live, config.whip_token, plans_of(config))
     check_api_origin(config)
     check_monitoring(config)
     home_of(config)
@@ -126,6 +127,7 @@ class Edge:
         self._lan: Lan | None = None
         self._http: HttpPort | None = None
         self._presence = Presence()
+        self._lives: tuple[LivePlan, ...] = ()
         self._recorder: Recorder | None = None
         self.store = Store(root)
         self.accounts = AccountBook(root / "accounts.json")
@@ -246,7 +248,8 @@ class Edge:
             self.view()
         ctx = EgressContext(self.view, self._shelf, self.clock)
         channels = make_channels(config, ctx, self.store)
-        lives = make_lives(lives_of(config, plans_of(config)), self.clock)
+        self._lives = lives_of(config.live, config.whip_token, plans_of(config))
+        lives = make_lives(self._lives, self.clock)
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         pacing = make_pacing(config, self.clock)
         windows = make_windows(ctx, channels, pacing)
@@ -377,7 +380,7 @@ class Edge:
             now=self.clock.utc(),
             monotonic_s=self.clock.monotonic(),
             ticket=admission.ticket,
-            channels=(*linear, *listed(lives_of(self.config, ()), max((each.number for each in linear), default=0))),
+            channels=(*linear, *listed(self._lives, max((each.number for each in linear), default=0))),
             ticketed=admission.tickets.required,
             boxes=boxes,
             is_local=segment.holds(request.remote, request.headers),

@@ -20,21 +20,21 @@ TOKEN_MIN_CHARS = 16
 _TITLE = "直播 / live"
 
 
-def lives_of(config: EdgeConfig, channels: Sequence[ChannelPlan]) -> tuple[LivePlan, ...]:
-    """Read the settings.
+def lives_of(live: str, whip_token: str, channels: Sequence[ChannelPlan]) -> tuple[LivePlan, ...]:
+    """Read the settings of these names, beside the linear channels.
 
     Raises:
         runtime.settings.ConfigError: they make no sense; the message says what to write.
     """
     try:
-        plans = parse_lives(config.live)
+        plans = parse_lives(live)
     except ValueError as error:
         raise ConfigError(f"live: {error}") from error
     taken = {each.channel_id for each in channels} | {each.multicast for each in channels if each.multicast}
     for each in plans:
         if each.channel_id in taken or each.multicast in taken:
             raise ConfigError(f"live: {each.name!r} has the id or the group of a channel in `channels`")
-    if any(each.source == WHIP for each in plans) and len(config.whip_token) < TOKEN_MIN_CHARS:
+    if any(each.source == WHIP for each in plans) and len(whip_token) < TOKEN_MIN_CHARS:
         raise ConfigError(
             f"whip_token: 用 WHIP 推流要有口令，至少 {TOKEN_MIN_CHARS} 个字符 / "
             f"publishing by WHIP needs a token of at least {TOKEN_MIN_CHARS} characters; there is none by default"

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_server.bootstrap.live import listed, lives_of
-from edge_server.config import EdgeConfig
 from edge_server.egress.on_air import _Waiting, playlist_of
 from edge_server.live import OFF_AIR_S, SAMPLE_MAX_BYTES, Kind, Sample
 from edge_server.live.channel import LiveChannel
@@ -104,8 +103,8 @@ def test_what_makes_no_sense_is_told(text: str) -> None:
 
 def test_whip_needs_a_token_and_ids_are_taken_once() -> None:
     with pytest.raises(ConfigError, match="口令"):
-        lives_of(EdgeConfig(live="a=whip", whip_token="short"), ())
-    lives = lives_of(EdgeConfig(live="a=whip", whip_token="x" * 16), ())
+        lives_of("a=whip", "short", ())
+    lives = lives_of("a=whip", "x" * 16, ())
     (shown,) = listed(lives, 3)
     assert (shown.channel_id, shown.number, shown.time_shift_s) == ("910001", 4, 0.0)
     programme, _ = shown.at(BEGIN)
