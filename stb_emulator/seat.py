@@ -185,6 +185,8 @@ def way_of(url: str) -> str:
     path = urlsplit(url).path.lower()
     if url.startswith("rtsp:"):
         return "rtsp"
+    if url.startswith(("igmp:", "rtp:", "udp:")):
+        return "multicast"
     if path.endswith((".m3u8", ".m3u")):
         return "hls"
     return "progressive" if path.endswith((".mp4", ".m4v")) else "http_ts"

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from stb_emulator.boxes.apps import M3uFace, StalkerFace, XtreamFace
+from stb_emulator.boxes.multicast import MulticastFace
 from stb_emulator.boxes.parts import (
     Account,
     Buffer,
@@ -36,6 +37,7 @@ __all__ = [
     "Device",
     "HuaweiFace",
     "M3uFace",
+    "MulticastFace",
     "Proof",
     "RtspFace",
     "StalkerFace",
@@ -46,7 +48,7 @@ __all__ = [
     "unit",
 ]
 
-PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive", "http_ts", "any"]
+PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive", "http_ts", "multicast", "any"]
 """Ways of playing; ``any`` plays whatever address it is given, as apps do."""
 PortalName = Literal["huawei", "zte", "stalker", "xtream", "m3u", "web"]
 """Portal families; a module of ``stb_emulator.portals`` each; its settings are a table of that name."""
@@ -83,6 +85,7 @@ class Box(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     xtream: XtreamFace | None = None
     m3u: M3uFace | None = None
     rtsp: RtspFace | None = None
+    multicast: MulticastFace | None = None
     tolerates: tuple[str, ...] = ()
     """Kinds of deviation (as the wire readers name them) that this model is known to live with."""
 
