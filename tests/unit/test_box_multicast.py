@@ -8,11 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stb_emulator.boxes import load_all
 from stb_emulator.observe import PlayError
 from stb_emulator.players.multicast.address import Channel, parse_channel
 from stb_emulator.players.multicast.joining import Command, JoinGroup, Joining, Noted, Say, State
 from stb_emulator.players.multicast.window import REORDER_MAX_PACKETS, Window
+from stb_emulator.portals.huawei.guide import channels
 from stb_emulator.seat import way_of
+from wire.ctc_channel import Channel as Record
+from wire.ctc_channel import write_channel_lines
+from wire.ctc_text import Face as CtcFace
 from wire.fcc import Action, End, Join, Punch, Request, Response, parse
 from wire.rs_fec import Points, protect, write_parity
 from wire.rtp import RtpPacket, write_rtp
@@ -231,3 +236,20 @@ def test_addresses_of_groups() -> None:
     for bad in ("igmp://10.0.0.1:5000", "igmp://239.1.1.1", "http://239.1.1.1:80", "igmp://host:1", "rtp://[:5"):
         with pytest.raises(PlayError):
             parse_channel(bad)
+
+
+def test_a_box_with_multicast_lists_the_channels_too_and_what_helps_them() -> None:
+    helpers = {"ChannelFCCIP": "10.0.0.1", "ChannelFCCPort": "8027", "ChannelFECPort": "4999"}
+    records = [
+        Record("1", "Lesson", "1", "rtsp://h/1.ts"),
+        Record("2", "News", "2", "igmp://239.1.1.1:5000|rtsp://h/news", helpers),
+        Record("3", "Film", "3", "igmp://239.1.1.2:5000"),
+    ]
+    face = load_all()["multicast_box"].huawei
+    assert face
+    page = write_channel_lines(CtcFace.CTC, records)
+    assert [offer.item_id for offer in channels(page, face, [])] == ["1"]
+    listed = channels(page, face, [], groups=True)
+    assert [(each.item_id, each.live) for each in listed] == [("1", False), ("2", True), ("3", True)]
+    assert parse_channel(listed[1].url) == Channel(GROUP, 5000, 4999, ("10.0.0.1", 8027))
+    assert parse_channel(listed[2].url) == Channel("239.1.1.2", 5000)

@@ -288,7 +288,7 @@ class _Reception:
         tally, window = self._tally, self._window
         tally.lost, tally.reordered, tally.duplicates = window.lost, window.reordered, window.duplicates
         tally.continuity_errors = self._continuity.continuity_errors + self._continuity.sync_errors
-        tally.overruns = self._playing.decoder.pipe.overruns
+        self._playing.decoder.count_overruns()
         burst = self._joining.burst_packets if self._joining is not None else 0
         words = ["multicast", "RTP" if self._rtp else "TS"]
         if burst:

@@ -53,8 +53,8 @@ def channel_form(box: Box, session: Session) -> dict[str, str]:
     }
 
 
-def channels(page: str, face: HuaweiFace, deviations: list[str]) -> tuple[Offer, ...]:
-    """Read the channel list with this box's parser.
+def channels(page: str, face: HuaweiFace, deviations: list[str], *, groups: bool = False) -> tuple[Offer, ...]:
+    """Read the channel list with this box's parser; with ``groups`` also the channels that run by themselves.
 
     Raises:
         PlayError: unreadable, or an untrue count.
@@ -65,8 +65,26 @@ def channels(page: str, face: HuaweiFace, deviations: list[str]) -> tuple[Offer,
         raise _failed("频道列表无法解析", f"unreadable channel list: {error}") from error
     deviations += [d.code for d in listed.deviations]
     deviations += [d.code for c in listed.channels for d in c.deviations]
-    return tuple(
+    lessons = [
         offer_of(c.channel_id, c.name, "", next(iter(c.urls), "")) for c in listed.channels if not _is_broadcast(c)
+    ]
+    live = [_group_of(c) for c in listed.channels if groups and any(u.startswith("igmp:") for u in c.urls)]
+    return (*lessons, *live)
+
+
+def _group_of(channel: Channel) -> Offer:
+    """Make the offer of a channel by multicast; what helps it stands behind the address (stb_protocols §4.11)."""
+    url = next(each for each in channel.urls if each.startswith("igmp:"))
+    server, port, parity = (channel.other(each) for each in ("ChannelFCCIP", "ChannelFCCPort", "ChannelFECPort"))
+    helpers = [f"fcc={server}:{port}"] if server and port not in ("", "0") else []
+    helpers += [f"fec={parity}"] if parity not in ("", "0") else []
+    return Offer(
+        item_id=channel.channel_id,
+        title=channel.name,
+        column="",
+        family="video",
+        url=f"{url}?{'&'.join(helpers)}" if helpers else url,
+        live=True,
     )
 
 

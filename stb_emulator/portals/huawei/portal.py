@@ -55,7 +55,8 @@ class HuaweiPortal:
             url = f"{session.epg}/EPG/jsp/getchannellistHW{self._face.operator}.jsp"
             form = guide.channel_form(self._box, session)
             page = self._text(await self._line.ask("POST", url, Stage.BROWSE, form=form))
-            return guide.channels(page, self._face, self.deviations)
+            groups = self._box.multicast is not None
+            return guide.channels(page, self._face, self.deviations, groups=groups)
         offers: list[Offer] = []
         for column_id, column in guide.columns(await self._template("columnList")):
             for item_id, name in guide.episodes(await self._template("seriesInfoById", seriseId=column_id)):
