@@ -1,4 +1,4 @@
-# Words: demo test check fix bench bench-sync bench-serve docs shots strangers clean
+# Words: demo test check fix bench bench-sync bench-serve fuzz docs shots strangers clean
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 CODE := central_platform edge_server stb_emulator sync media wire domain runtime fixtures
 ALL := $(CODE) tests benchmarks scripts
 
-.PHONY: demo test check fix bench bench-sync bench-serve docs shots strangers clean
+.PHONY: demo test check fix bench bench-sync bench-serve fuzz docs shots strangers clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make bench   measure against peers in the same run"
 	@echo "make bench-sync  bring libraries up to date: ours, rsync, zsync, casync in the same run (25 minutes)"
 	@echo "make bench-serve  the whole edge under load: against nginx, gst-rtsp-server, PyAV, aiortc (25 minutes; BENCH_ARGS=--quick: 7)"
+	@echo "make fuzz    a million changed messages for every parser that reads a stranger's bytes (FUZZ_ARGS='rtsp --messages 1000': a few for one)"
 	@echo "make shots   a picture of every page of the portal at every size (folder .shots, or SHOTS=folder)"
 	@echo "make docs    regenerate the command reference and check every link"
 
@@ -52,6 +53,9 @@ bench-sync: $(STAMP)
 bench-serve: $(STAMP)
 	@scripts/strangers.sh bench
 	@$(BIN)/python -m benchmarks.serve $(BENCH_ARGS)
+
+fuzz: $(STAMP)
+	@$(BIN)/python -m tests.fuzz $(FUZZ_ARGS)
 
 docs: $(STAMP)
 	@$(BIN)/python scripts/docs.py

@@ -178,7 +178,7 @@ def decode_catalogue(raw: bytes) -> Catalogue:
         raise CatalogueError(f"catalogue of {len(raw)} bytes; at most {CATALOGUE_MAX_BYTES}")
     try:
         catalogue = msgspec.json.decode(raw, type=Catalogue)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CatalogueError(f"not a catalogue: {error}") from error
     if catalogue.format != CATALOGUE_FORMAT:
         raise CatalogueError(f"catalogue format {catalogue.format}; this version reads {CATALOGUE_FORMAT}")

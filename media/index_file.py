@@ -32,7 +32,7 @@ def read_index(path: Path, kind: type[T], *, form: str, version: int, max_bytes:
         raise DamagedIndex(f"{path.name}: larger than any index; make it again")
     try:
         index = msgspec.msgpack.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedIndex(f"{path.name}: not a readable index ({error}); make it again") from error
     if index.format != form or index.version != version:
         raise DamagedIndex(

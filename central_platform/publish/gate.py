@@ -49,7 +49,7 @@ def check_proof(item_id: str, report: Iterable[bytes], boxes: Collection[str]) -
             continue
         try:
             line = msgspec.json.decode(raw, type=_Line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise NotProven(
                 f"报告第 {number} 行看不懂 / line {number} of the report is not of `stb-emulator matrix --json`"
             ) from error

@@ -34,7 +34,7 @@ class Numbers:
             return 0, 0
         try:
             stored = msgspec.json.decode(self.file.read_bytes(), type=_Stored)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise NumbersDamaged(f"{self.file}: {error}; restore it from a backup") from error
         return stored.items, stored.columns
 

@@ -35,7 +35,7 @@ class Publications:
         for line in self._lines()[:number]:
             try:
                 seqs.update(msgspec.json.decode(line, type=dict[str, int]))
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 continue
         return seqs
 

@@ -175,7 +175,7 @@ def load(path: Path) -> tuple[Account, ...]:
             raise AccountsUnreadable(f"{path} has format {read.format}; this version reads {ACCOUNTS_FORMAT}")
         for each in read.accounts:
             _validate(each)
-    except (OSError, msgspec.MsgspecError, AccountInvalid) as error:
+    except (OSError, msgspec.MsgspecError, AccountInvalid, UnicodeDecodeError, RecursionError) as error:
         raise AccountsUnreadable(f"{path} is not an accounts file: {error}") from error
     if len({each.user_id for each in read.accounts}) != len(read.accounts):
         raise AccountsUnreadable(f"{path} names an account twice; remove one of the two")

@@ -219,7 +219,7 @@ def load(path: Path) -> tuple[Box, ...]:
         if len(raw) > BOXES_MAX_BYTES:
             raise BoxesUnreadable(f"{path} has more than {BOXES_MAX_BYTES} bytes")
         read = msgspec.json.decode(raw, type=_File)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BoxesUnreadable(f"{path} is not a registry of boxes: {error}") from error
     if read.format != BOXES_FORMAT:
         raise BoxesUnreadable(f"{path} has format {read.format}; this version reads {BOXES_FORMAT}")

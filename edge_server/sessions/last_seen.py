@@ -36,7 +36,7 @@ def read_seen(path: Path) -> dict[str, Seen]:
         with path.open("rb") as file:
             raw = file.read(SEEN_MAX_BYTES + 1)
         return msgspec.json.decode(raw, type=dict[str, Seen]) if len(raw) <= SEEN_MAX_BYTES else {}
-    except (OSError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return {}
 
 

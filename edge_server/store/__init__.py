@@ -222,7 +222,7 @@ class Store:
                 raise Corrupt(f"{self.pointer_file} is of format {pointer.format}")
             for channel in pointer.channels:
                 check_channel(channel)
-        except (msgspec.MsgspecError, Corrupt) as error:
+        except (msgspec.MsgspecError, Corrupt, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f"{self.pointer_file} is damaged ({error}); sync again to repair it") from error
         return pointer
 

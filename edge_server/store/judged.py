@@ -79,7 +79,7 @@ class JudgedTime:
             try:
                 raw = self._file.read_bytes()[:FILE_MAX_BYTES]
                 self._moments = msgspec.json.decode(raw, type=Moments)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 self._moments = Moments()  # a damaged file costs the memory of time, not the service
             self._mark = mark
         return self._moments

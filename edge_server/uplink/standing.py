@@ -59,7 +59,7 @@ class StandingFile:
         """Return what was written last; an empty standing when there is none or it is damaged."""
         try:
             return msgspec.json.decode(self._file.read_bytes()[:FILE_MAX_BYTES], type=Standing)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return Standing()
 
     def write(self, standing: Standing) -> None:

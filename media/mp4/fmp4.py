@@ -165,7 +165,7 @@ class Fmp4Index(_Body, frozen=True, kw_only=True):
             raise DamagedIndex(f"{path.name}: changed since it was written; make it again")
         try:
             index = msgspec.msgpack.decode(file.body, type=cls)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError) as error:
             raise DamagedIndex(f"{path.name}: not a readable index ({error}); make it again") from error
         since = 0
         for form in index.forms:

@@ -81,7 +81,7 @@ def load(path: Path) -> Mp4Index:
             raise ValueError("too many tracks")
         tracks = tuple(_unpack_track(each, found.file_bytes) for each in found.tracks)
         return Mp4Index(tracks, found.file_bytes, found.duration_s)
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError, OverflowError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise DamagedIndex(f"{path.name}: not an index of an MP4 ({error}); make it again") from error
 
 

@@ -116,7 +116,7 @@ def parse(text: str, name: str) -> Box:
         box = msgspec.toml.decode(text, type=Box)
     except msgspec.ValidationError as error:
         raise BoxError(f"box {name}: {error}") from error
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise BoxError(f"box {name}: not TOML: {error}") from error
     if fault := _fault(box, name):
         raise BoxError(f"box {name}: {fault}")

@@ -115,7 +115,7 @@ def read_page(reply: Reply) -> _Page:
         raise PlayError(Stage.CONTENT, "页面编码声明不一致", f"header says {declared}, page says {page.charset}")
     try:
         text = reply.body.decode(_known(charset))
-    except (UnicodeDecodeError, LookupError) as error:
+    except (ValueError, LookupError) as error:
         raise PlayError(Stage.CONTENT, "页面编码有误", f"the page is not {charset}: {error}"[:160]) from error
     page = _Page()
     page.feed(text)

@@ -17,7 +17,7 @@ from stb_emulator.portals import OpenPortal
 HOPS = 3
 ENTRIES_MAX_COUNT = 20_000
 GUIDE_MAX_BYTES = 64 * 1024 * 1024
-_ATTRIBUTE = re.compile(r'([A-Za-z][A-Za-z0-9-]*)="([^"]*)"')
+_ATTRIBUTE = re.compile(r'([A-Za-z][A-Za-z0-9-]{0,31})="([^"]*)"')  # a bound, or a long word takes its length squared
 _EXTINF = re.compile(r"#EXTINF:\s*(-?\d+(?:\.\d+)?)\s*(.*)$")
 
 
@@ -136,7 +136,7 @@ def parse_guide(body: bytes) -> dict[str, int]:
             if channel not in counts or end <= begin:
                 raise PlayError(Stage.BROWSE, "节目单有误", f"programme of {channel!r} from {begin} to {end}")
             counts[channel] += 1
-    except (ElementTree.ParseError, zlib.error, ValueError) as error:
+    except (ElementTree.ParseError, zlib.error, ValueError, LookupError) as error:  # the last: an unknown encoding
         raise PlayError(Stage.BROWSE, "节目单无法解析", f"unreadable guide: {error}"[:160]) from error
     return counts
 

@@ -90,7 +90,7 @@ def parse_catalogue(body: bytes, base: str, box: Box) -> tuple[Offer, ...]:
     """
     try:
         catalogue = msgspec.json.decode(body, type=_Catalogue)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise PlayError(Stage.BROWSE, "目录无法解析", f"unreadable catalogue: {error}"[:200]) from error
     if catalogue.format != 1:
         raise PlayError(

@@ -109,7 +109,7 @@ class XtreamPortal:
             raise PlayError(stage, f"{what}：HTTP {reply.status}", f"HTTP {reply.status} to {what}")
         try:
             return msgspec.json.decode(reply.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise PlayError(stage, f"{what} 的应答无法解析", f"unreadable answer to {what}: {error}"[:160]) from error
 
 

@@ -48,7 +48,7 @@ class Folder:
         path = self.root / _SETTINGS_NAME
         try:
             return check_area(msgspec.json.decode(path.read_bytes(), type=_Settings).area)
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Corrupt(f"{path} cannot be read: {error}") from error
 
     def keep_area(self, area: str) -> None:

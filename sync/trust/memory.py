@@ -157,7 +157,7 @@ def _remembered(path: Path) -> Remembered | None:
     line, _, raw = (_read(path, _HELD_MAX_BYTES) or b"").partition(b"\n")
     try:
         note = msgspec.json.decode(line, type=_Note)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return Remembered(raw, note.seq, note.issued, note.era) if note.issued.tzinfo else None
 
@@ -166,7 +166,7 @@ def _check_root(raw: bytes) -> None:
     try:
         root = Metadata[Root].from_bytes(raw)
         root.signed.verify_delegate(Root.type, root.signed_bytes, root.signatures)
-    except (RepositoryError, AttributeError) as error:
+    except (RepositoryError, AttributeError, ValueError) as error:
         raise Untrusted(
             "no-anchor", f"what was given as the anchor is not a publisher's root metadata: {error}"
         ) from error

@@ -157,7 +157,7 @@ def read_object(body: bytes) -> Mapping[str, Any]:
     """Read the JSON object of a body; anything else is an empty one."""
     try:
         read = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
     return read if isinstance(read, dict) else {}
 

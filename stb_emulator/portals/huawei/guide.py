@@ -143,7 +143,7 @@ def _names(value: Any) -> list[tuple[str, str]]:
 def _result(page: str) -> Any:
     try:
         return msgspec.json.decode(page.encode(), type=dict[str, Any])["result"]
-    except (msgspec.MsgspecError, KeyError) as error:
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
         raise _failed("模板数据无法解析", f"unreadable template JSON: {error}"[:160]) from error
 
 

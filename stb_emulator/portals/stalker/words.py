@@ -79,7 +79,7 @@ def js_of(body: bytes, stage: Stage, action: str) -> Any:
     """
     try:
         return msgspec.json.decode(body, type=dict[str, Any])["js"]
-    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError) as error:
         raise PlayError(stage, f"{action} 的应答无法解析", f"unreadable answer to {action}: {error}"[:160]) from error
 
 

@@ -86,5 +86,5 @@ def _as_json(text: str) -> list[str]:
     """Read the values as one client does: single quotes for double ones, then JSON."""
     try:
         return [str(v) for v in msgspec.json.decode(f"[{text.replace(chr(39), chr(34))}]".encode(), type=list)]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CtcError(f"jsSetChannelInfo({text[:60]}) is no list: {error}") from error
