@@ -19,6 +19,7 @@ from stb_emulator.observe.keys import Pressing
 from stb_emulator.observe.leg import Leg
 from stb_emulator.observe.pictures import luma_of
 from stb_emulator.observe.pipe import BytePipe, PipeClosed
+from stb_emulator.observe.sought import Middle, SoughtFile
 from stb_emulator.observe.tally import Tally
 from stb_emulator.observe.timeline import BufferModel
 from stb_emulator.observe.units import UnitQueue
@@ -26,6 +27,8 @@ from stb_emulator.observe.units import UnitQueue
 Container = Literal["mpegts", "mp4"]
 Kind = Literal["mpegts", "mp4", "h264"]
 READ_BYTES = 32 * 1024
+STANDS_MAX_S = 3600.0
+"""Longest wait for a key to be carried out."""
 OPEN_OPTIONS = {"probesize": "1000000", "analyzeduration": "200000", "fpsprobesize": "0", "fflags": "+discardcorrupt"}
 """Little probing: an old box shows the first picture without seconds of analysis."""
 
@@ -38,6 +41,7 @@ class _Playing:
     pipe: BytePipe
     units: UnitQueue
     ended: asyncio.Event
+    place: Middle | None = None
 
 
 class Decoder:
@@ -74,6 +78,9 @@ class Decoder:
         """What was decoded of this leg when the last key was pressed."""
         self._due_s: float | None = None
         self._due = asyncio.Event()
+        self._runs = threading.Event()
+        """Clear while the picture stands: a key is due, and not yet pressed."""
+        self._runs.set()
 
     def start(self, kind: Kind) -> None:
         """Begin to decode; called by the player when it knows what comes."""
@@ -81,15 +88,21 @@ class Decoder:
         if self._thread is None:
             self._begin(None)
 
-    def cut(self, pressing: Pressing) -> None:
+    def cut(self, pressing: Pressing, place: Middle | None = None) -> None:
         """Begin a new leg: what is fed from now on does not continue what came before.
 
-        What was fed and is not yet decoded is thrown away. A container begins anew: a transport stream anywhere, an MP4
-        with its head.
+        What was fed and is not yet decoded is thrown away, but of winding, whose few pictures a decoder holds back, all
+        is shown. A container begins anew: a transport stream anywhere, an MP4 with its head; or, with ``place``, the
+        bytes of a whole MP4 from ``place.at_byte`` on are fed.
         """
-        self.tally.leg.is_cut = True
-        self.pipe.abandon()
-        self.units.abandon()
+        leg = self.tally.leg
+        leg.is_cut = True
+        self.run()
+        self.pipe.end()
+        self.units.end()
+        if not leg.is_wound:
+            self.pipe.abandon()
+            self.units.abandon()
         self.count_overruns()
         self._overruns = self.tally.overruns
         self.pipe, self.units = BytePipe(silence_s=self._silence_s), UnitQueue(silence_s=self._silence_s)
@@ -98,7 +111,7 @@ class Decoder:
         self._ended = asyncio.Event()
         self.enough.clear()
         if self._thread is not None:
-            self._begin(self._thread)
+            self._begin(self._thread, place)
 
     def count_overruns(self) -> None:
         """Write into the tally what there was no room for."""
@@ -109,9 +122,17 @@ class Decoder:
         self.tally.leg.resumed_by = pressing
         self.tally.leg.buffer = self._buffer()
         self._since_s = self.tally.leg.decoded_s
+        self.run()
+
+    def run(self) -> None:
+        """Decode on, although the key that was due is not carried out: a picture that has come is shown."""
+        self._runs.set()
 
     async def played(self, seconds: float) -> bool:
-        """Wait until so many seconds of media are decoded since the last key; False when decoding ended before."""
+        """Wait until so many seconds of media are decoded since the last key; False when decoding ended before.
+
+        There the picture stands until ``cut``, ``go_on``, ``run`` or ``pressed``: decoding is faster than playing.
+        """
         self._due.clear()
         self._due_s = self._since_s + seconds
         async with asyncio.TaskGroup() as group:
@@ -131,6 +152,7 @@ class Decoder:
     def pressed(self) -> None:
         """Count one key as done: after the last one, the wanted seconds count."""
         self._keys_left -= 1
+        self.run()
 
     async def feed(self, data: bytes) -> None:
         """Give bytes of a transport that can be held back; waits while the pipe is full.
@@ -145,13 +167,14 @@ class Decoder:
         self._held_s += self._now() - at
 
     def all_fed(self) -> None:
-        """Nothing more comes in this leg."""
+        """Say that nothing more comes in this leg."""
         self.pipe.end()
         self.units.end()
 
     async def finish(self) -> Tally:
         """Tell the decoder that nothing more comes, wait for it, and return what it saw."""
         self.all_fed()
+        self.run()
         await self._join()
         self.tally.finish()
         return self.tally
@@ -160,6 +183,7 @@ class Decoder:
         """Drop what is not yet decoded and end the thread. Idempotent."""
         self.pipe.abandon()
         self.units.abandon()
+        self.run()
         await self._join()
 
     async def _join(self) -> None:
@@ -167,8 +191,8 @@ class Decoder:
             await self._ended.wait()
             self._thread.join()
 
-    def _begin(self, before: threading.Thread | None) -> None:
-        playing = _Playing(self.tally.leg, self.pipe, self.units, self._ended)
+    def _begin(self, before: threading.Thread | None, place: Middle | None = None) -> None:
+        playing = _Playing(self.tally.leg, self.pipe, self.units, self._ended, place)
         arguments = (self._kind, playing, before)
         self._thread = threading.Thread(target=self._run, args=arguments, name=f"decode-{self._kind}", daemon=True)
         self._thread.start()
@@ -204,8 +228,10 @@ class Decoder:
             self.enough.set()
 
     def _container(self, kind: Container, playing: _Playing) -> None:
-        leg, pipe = playing.leg, playing.pipe
-        with av.open(pipe, "r", format=kind, options=OPEN_OPTIONS, buffer_size=READ_BYTES) as container:
+        leg, pipe, place = playing.leg, playing.pipe, playing.place
+        file = pipe if place is None else SoughtFile(place, pipe)
+        begin = 0 if place is None else place.at_byte
+        with av.open(file, "r", format=kind, options=OPEN_OPTIONS, buffer_size=READ_BYTES) as container:
             chosen: list[av.VideoStream | av.AudioStream] = []
             if container.streams.video:
                 video = container.streams.video[0]
@@ -220,16 +246,18 @@ class Decoder:
             if not chosen:
                 leg.broken = "neither picture nor sound in the stream"
                 return
+            if place is not None:
+                container.seek(round(place.seconds * av.time_base))
             for packet in container.demux(*chosen):
-                if leg.is_cut:
+                if leg.is_cut and not leg.is_wound:
                     return  # the demultiplexer gives up a half packet when the pipe is shut
                 is_video = packet.stream.type == "video"
                 if is_video and packet.dts is not None and packet.pos is not None and packet.time_base is not None:
-                    arrived = pipe.arrival_of(packet.pos + packet.size)
+                    arrived = pipe.arrival_of(packet.pos + packet.size - begin)
                     if arrived is not None:
                         leg.buffer.arrive(float(packet.dts * packet.time_base), arrived)
                 if packet.is_corrupt:
-                    leg.decode_errors += 1
+                    leg.damaged()
                 self._decode(leg, packet)
                 if self._satisfied(leg):
                     return
@@ -238,7 +266,7 @@ class Decoder:
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
-            leg.decode_errors += 1
+            leg.damaged()
             return
         for frame in frames:
             if isinstance(frame, av.VideoFrame) and frame.time is not None:
@@ -249,8 +277,10 @@ class Decoder:
     def _satisfied(self, leg: Leg) -> bool:
         """Whether no more need be decoded; tells who waits for a key's time on the way."""
         due_s = self._due_s
-        if due_s is not None and leg.decoded_s >= due_s:
+        if due_s is not None and leg.decoded_s >= due_s and not leg.is_cut:
+            self._runs.clear()
             self._loop.call_soon_threadsafe(self._due.set)
+            self._runs.wait(STANDS_MAX_S)
         if self._want_s is None or self._keys_left > 0:
             return False
         return leg.decoded_s - self._since_s >= self._want_s
@@ -260,7 +290,7 @@ class Decoder:
         context = av.VideoCodecContext.create("h264", "r")
         _strict(context)
         for unit in playing.units:
-            if leg.is_cut:
+            if leg.is_cut and not leg.is_wound:
                 return
             packet = av.Packet(unit.annex_b)
             packet.pts = packet.dts = unit.time_90khz
@@ -275,7 +305,7 @@ class Decoder:
         try:
             frames = context.decode(packet)
         except av.error.InvalidDataError:
-            leg.decode_errors += 1
+            leg.damaged()
             return
         for frame in frames:
             if isinstance(frame, av.VideoFrame) and frame.pts is not None:

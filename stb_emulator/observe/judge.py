@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stb_emulator.boxes import Box
 from stb_emulator.observe import Observation, Offer, PlayError, Reason, Stage, Unreachable
 from stb_emulator.observe import pressing as keys
-from stb_emulator.observe.keys import Key, Press
+from stb_emulator.observe.keys import Press
 from stb_emulator.observe.leg import Leg
 from stb_emulator.observe.pressing import Finding
 from stb_emulator.observe.tally import Tally
@@ -118,7 +118,7 @@ def _first_fault(run: Run, tally: Tally, failure: PlayError | None) -> Finding |
 
 def _straight(tally: Tally) -> list[Leg]:
     """All legs but the wound ones."""
-    return [leg for leg in tally.legs if leg.begun_by is None or leg.begun_by.key is not Key.TRICK]
+    return [leg for leg in tally.legs if not leg.is_wound]
 
 
 def _wire_fault(tally: Tally) -> Finding | None:

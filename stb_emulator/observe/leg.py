@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import av
 
-from stb_emulator.observe.keys import Pressing
+from stb_emulator.observe.keys import Key, Pressing
 from stb_emulator.observe.pictures import Luma, NumberWatch, StillWatch
 from stb_emulator.observe.timeline import AudioTimes, BufferModel, VideoTimes
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Leg:
     """What was decoded in it. Written by the decoder's thread."""
 
@@ -38,6 +38,15 @@ class Leg:
     """Left by a key: what was not yet decoded is not missed."""
     numbers: NumberWatch = field(default_factory=NumberWatch)
     still: StillWatch = field(default_factory=StillWatch)
+
+    @property
+    def is_wound(self) -> bool:
+        """Whether it was played at another speed, or backwards."""
+        return self.begun_by is not None and self.begun_by.key is Key.TRICK
+
+    def damaged(self) -> None:
+        """Something could not be decoded; when a key cut it off, that is no fault."""
+        self.decode_errors += not self.is_cut
 
     def video_stream(self, stream: av.VideoStream) -> None:
         """A video track was found."""

@@ -41,6 +41,15 @@ def begin_of(tally: Tally, leg: Leg) -> tuple[float | None, Proof]:
     return said_s, "wire" if said_s is not None else ""
 
 
+def wanted_of(tally: Tally, leg: Leg) -> float | None:
+    """Where a leg should begin: at the place asked for, or at the picture on which winding was ended."""
+    pressing = leg.begun_by
+    if pressing is None or pressing.wanted_s is not None or pressing.key is not Key.PLAY:
+        return None if pressing is None else pressing.wanted_s
+    before = tally.legs[tally.legs.index(leg) - 1]
+    return None if before.numbers.newest is None else place_of(tally, before.numbers.newest)
+
+
 def report(tally: Tally) -> tuple[Pressed, ...]:
     """All keys in the order in which they were pressed."""
     return tuple(_report(tally, each) for each in tally.pressings)
@@ -48,6 +57,7 @@ def report(tally: Tally) -> tuple[Pressed, ...]:
 
 def _report(tally: Tally, pressing: Pressing) -> Pressed:
     leg = next((leg for leg in tally.legs if pressing is leg.begun_by), None)
+    wanted_s = pressing.wanted_s if leg is None else wanted_of(tally, leg)
     at_s, proof = (None, "") if leg is None or not leg.frames else begin_of(tally, leg)
     first = pressing.first_picture_at
     return Pressed(
@@ -55,10 +65,11 @@ def _report(tally: Tally, pressing: Pressing) -> Pressed:
         has_key=pressing.has_key,
         asked=pressing.asked,
         answered=pressing.answered,
-        wanted_s=_round(pressing.wanted_s),
+        wanted_s=_round(wanted_s),
         at_s=_round(at_s),
         proof=proof,
-        first_picture_ms=None if first is None else round((first - pressing.at) * 1000),
+        # A decoder holds back the few pictures of winding: when they are shown says nothing about the server.
+        first_picture_ms=None if first is None or pressing.key is Key.TRICK else round((first - pressing.at) * 1000),
         scale=pressing.scale,
         frames=leg.frames if leg is not None else 0,
     )
@@ -106,14 +117,15 @@ def _leg_fault(tally: Tally, leg: Leg) -> Finding | None:
         return None
     if pressing.key is Key.TRICK:
         return _trick_fault(tally, leg, pressing)
-    if pressing.wanted_s is None:
+    wanted_s = wanted_of(tally, leg)
+    if wanted_s is None:
         return None
     at_s, _ = begin_of(tally, leg)
     if at_s is None:
         return _fault("看不出放到了哪里", f"nothing says where {pressing.key} led to")
-    if abs(at_s - pressing.wanted_s) > _within(pressing):
-        words = f"{pressing.key} to {pressing.wanted_s:.1f} s came out at {at_s:.1f} s"
-        return _fault(f"要去 {pressing.wanted_s:.1f} 秒处，到了 {at_s:.1f} 秒处", words, Stage.CONTENT)
+    if abs(at_s - wanted_s) > _within(pressing):
+        words = f"{pressing.key} to {wanted_s:.1f} s came out at {at_s:.1f} s"
+        return _fault(f"要去 {wanted_s:.1f} 秒处，到了 {at_s:.1f} 秒处", words, Stage.CONTENT)
     return None
 
 

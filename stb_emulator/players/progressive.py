@@ -1,6 +1,9 @@
 """Progressive download: a plain GET, taken up again with Range when the connection breaks (RFC 9110 §14).
 
 A piece from the middle is fetched a second time by Range and must be the same bytes: what a viewer's seek relies on.
+
+Keys: a seek is a new request from the byte of the key picture before the place, found in the file's own index, as
+browsers do; a pause stops reading, and goes on with Range from the next byte. There is no winding.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ import re
 from stb_emulator.observe import PlayError, Stage
 from stb_emulator.observe.line import Body
 from stb_emulator.observe.pipe import PipeClosed
-from stb_emulator.players import Playing
+from stb_emulator.observe.sought import HEAD_MAX_BYTES, LEAD_BYTES, middle
+from stb_emulator.players import Key, Playing, Press
 
 TRIES = 4
 HOPS = 3
@@ -31,6 +35,8 @@ class _Download:
         self.validator = ""
         self.probe_at = 0
         self.probe = bytearray()
+        self.head = bytearray()
+        """The beginning of the file, for its index."""
 
     def begin(self, body: Body) -> None:
         """Judge the head of a reply to a request for everything from ``got`` on."""
@@ -60,7 +66,15 @@ class _Download:
         room = PROBE_BYTES - len(self.probe)
         if begin < len(piece) and room > 0:
             self.probe += piece[begin : begin + room]
+        room = HEAD_MAX_BYTES + LEAD_BYTES - len(self.head)
+        if self.got == len(self.head) and room > 0:
+            self.head += piece[:room]
         self.got += len(piece)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything up to a known end has come."""
+        return self.length is not None and self.got >= self.length
 
     @property
     def complete(self) -> bool:
@@ -79,12 +93,24 @@ class Progressive:
         tally.announced_s = playing.offer.announced_s
         tally.transport = "HTTP progressive"
         playing.decoder.start("mp4")
+        while (press := await playing.until_press(self._download(playing, download))) is not None:
+            await self._press(playing, download, press)
+        tally.redirects = download.hops
+        if download.is_whole:
+            tally.ended = "EOF"
+        await self._check_range(playing, download)
+
+    async def _download(self, playing: Playing, download: _Download) -> None:
+        """Fetch and feed to the end of the file; what breaks off is taken up again."""
+        tally = playing.decoder.tally
+        if download.is_whole:
+            return
         for attempt in range(TRIES):
             try:
                 while (over := await self._fetch(playing, download)) is None:
                     pass
                 if over:
-                    break
+                    return
                 error = PlayError(Stage.FETCH, "下载中途断开", f"only {download.got} of {download.length} bytes came")
             except PlayError as broken:
                 if download.got == 0 or attempt == TRIES - 1:
@@ -94,8 +120,27 @@ class Progressive:
                 raise error
             tally.warn(f"续传 / resumed at byte {download.got}")
             await playing.clock.sleep_until(playing.clock.monotonic() + RETRY_AFTER_S)
-        tally.bytes += download.got
-        await self._check_range(playing, download)
+
+    async def _press(self, playing: Playing, download: _Download, press: Press) -> None:
+        tally, now = playing.decoder.tally, playing.clock.monotonic()
+        if press.key is Key.PAUSE:
+            await playing.hold(press)
+            now = playing.clock.monotonic()
+            asked = "" if download.is_whole else f"Range: bytes={download.got}-"
+            playing.decoder.go_on(tally.press(Key.PAUSE, now, asked or "全部已下载 / all of it has come already"))
+            return
+        if press.key is not Key.SEEK:
+            tally.no_key(press.key, now, f"浏览器没有{press.key}键 / no key for {press.key}", scale=press.scale)
+            return
+        try:
+            wanted_s = press.place(tally.announced_s)
+            place = middle(bytes(download.head), wanted_s, download.length or 0)
+        except ValueError as error:
+            raise PlayError(Stage.FETCH, "索引中找不到要去的地方", f"cannot seek: {error}") from error
+        asked = f"Range: bytes={place.at_byte}-"
+        pressing = tally.press(Key.SEEK, now, asked, wanted_s=wanted_s, grain_s=place.grain_s)
+        download.got = place.at_byte
+        playing.decoder.cut(pressing, place)
 
     async def _fetch(self, playing: Playing, download: _Download) -> bool | None:
         """Fetch from where we are; True when nothing more is wanted, None when the file is elsewhere."""
@@ -109,19 +154,22 @@ class Progressive:
                 download.url, download.hops = body.location, download.hops + 1
                 return None
             download.begin(body)
+            if playing.decoder.tally.pressings:
+                playing.decoder.tally.pressings[-1].answered = f"HTTP {body.status}"
             async for piece in body.pieces:
-                download.take(piece)
                 try:
                     await playing.decoder.feed(piece)
                 except PipeClosed:
                     return True
+                download.take(piece)  # only now: a key may have come while there was no room
+                playing.decoder.tally.bytes += len(piece)
                 if playing.enough:
                     return True
         return download.complete
 
     async def _check_range(self, playing: Playing, download: _Download) -> None:
-        """Fetch the probed window again by Range and compare."""
-        if not download.probe:
+        """Fetch the probed window again by Range and compare; who has sought has tried Range already."""
+        if not download.probe or playing.decoder.tally.pressings:
             return
         begin, end = download.probe_at, download.probe_at + len(download.probe) - 1
         reply = await playing.line.ask(

@@ -9,7 +9,6 @@ from datetime import datetime
 from enum import Enum, auto
 
 from stb_emulator.boxes import RtspFace
-from stb_emulator.observe.pressing import place_of
 from stb_emulator.players import Key, Playing, Press, Pressing
 from stb_emulator.players.rtsp.commands import Command
 from stb_emulator.players.rtsp.conversation import Conversation
@@ -91,11 +90,9 @@ class Keypad:
             pressing.at = now
             pressing.asked += ", PLAY"
             return self._ask(talk, talk.resume(now), _Waits.RESUME, pressing)
-        newest = self._tally.leg.numbers.newest
-        wanted_s = None if newest is None else place_of(self._tally, newest)
         # The screen goes on while the key is on its way: so many seconds of the lesson as it winds in one of ours.
         grain_s = abs(press.scale)
-        pressing = self._tally.press(Key.PLAY, now, "PLAY Scale: 1", wanted_s=wanted_s, grain_s=grain_s)
+        pressing = self._tally.press(Key.PLAY, now, "PLAY Scale: 1", grain_s=grain_s)
         return self._move(talk, talk.trick(1, now), pressing, receiver)
 
     def by_itself(self, talk: Conversation, receiver: Receiver, now: float) -> None:
@@ -107,6 +104,7 @@ class Keypad:
         """The server has paused."""
         if self._waits is _Waits.PAUSE and self._press is not None:
             self.is_paused, self._waits = True, _Waits.NOTHING
+            self._playing.decoder.run()
             self.hold_due = now + self._press.hold_s
 
     def heard(self, message: Response, receiver: Receiver | None, now: float) -> None:
