@@ -269,7 +269,7 @@ class Edge:
             memory.close()
         counts = [Counts(each) for each in rows]
         admission = make_admission(config, self.root, self.clock, memory=table)
-        whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers, door=admission.door)
+        whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers, door=admission.door, lives=lives.find)
         logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
         boxes = BoxLogins(
             self.boxes.find,

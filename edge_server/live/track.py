@@ -32,7 +32,7 @@ class LiveTrack:
         self.ended = False
         self.bytes = 0
         self._next = 0
-        self._waiting: list[Callable[[], None]] = []
+        self._waiting: dict[int, list[Callable[[], None]]] = {}
 
     @property
     def count(self) -> int:
@@ -41,17 +41,22 @@ class LiveTrack:
 
     def add(self, time_s: float, key: bool, parts: tuple[bytes, ...]) -> None:
         """Take the next one, and call who waits."""
-        self.units.append(Unit(self._next, time_s, key, parts))
+        number = self._next
+        self.units.append(Unit(number, time_s, key, parts))
         self._next += 1
         self.bytes += sum(map(len, parts))
         while self.units and (self.bytes > TRACK_MAX_BYTES or time_s - self.units[0].time_s > TRACK_MAX_S):
             self.bytes -= sum(map(len, self.units.popleft().parts))
-        self._call()
+        for each in self._waiting.pop(number, ()):
+            each()
 
     def end(self) -> None:
         """Nothing more will come."""
         self.ended = True
-        self._call()
+        waiting, self._waiting = self._waiting, {}
+        for calls in waiting.values():
+            for each in calls:
+                each()
 
     def unit(self, number: int) -> Unit | None:
         """Return the unit of that number; None when it has not come or is gone."""
@@ -74,11 +79,6 @@ class LiveTrack:
         """Return the first key picture that is shown later."""
         return next((each for each in self.units if each.key and each.time_s > time_s + 1e-6), None)
 
-    def wait(self, call: Callable[[], None]) -> None:
-        """Be called when the next one is here, or none will be."""
-        self._waiting.append(call)
-
-    def _call(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each()
+    def wait(self, number: int, call: Callable[[], None]) -> None:
+        """Be called when the unit of that number is here, or none will be."""
+        self._waiting.setdefault(number, []).append(call)

@@ -259,10 +259,11 @@ def test_no_silence_of_sound_stops_the_pictures() -> None:
 
 def test_a_track_forgets_and_calls_who_waits() -> None:
     track, called = LiveTrack(), list[int]()
-    track.wait(lambda: called.append(1))
+    track.wait(5, lambda: called.append(5))
+    track.wait(2000, lambda: called.append(2000))
     for n in range(1000):
         track.add(n / 25, n % 50 == 0, (b"x",))
-    assert called == [1]
+    assert called == [5]
     assert track.units[-1].time_s - track.units[0].time_s <= TRACK_MAX_S
     assert track.is_gone(0) and not track.is_gone(1000)
     last, after = track.last_key(), track.key_after(30.0)
@@ -271,6 +272,7 @@ def test_a_track_forgets_and_calls_who_waits() -> None:
     assert track.unit(1000) is None and track.count > 10**9
     track.end()
     assert track.count == 1000
+    assert called == [5, 2000]
 
 
 def test_access_units_are_read() -> None:

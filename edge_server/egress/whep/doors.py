@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from edge_server.live.channel import LiveChannel
 from edge_server.sessions.tickets import Allowed, Refused
 
 OFFER_TYPE = "application/sdp"
@@ -18,6 +19,8 @@ _PREFLIGHT = {
 }
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+FindLive = Callable[[str], LiveChannel | None]
+"""Finds the live channel of an id."""
 Door = Callable[[str], Allowed | Refused]
 """Judges a decoded path, ticket and all, as for every other medium."""
 
@@ -44,6 +47,11 @@ def routes(post: Answer, delete: Answer, door: Door = Allowed) -> list[web.Route
         found += [web.delete(session, delete), web.options(session, _preflight)]
         found.append(web.route("*", session, _not_allowed("DELETE, OPTIONS")))
     return found
+
+
+def no_live(_: str) -> LiveChannel | None:
+    """Find nothing: there are no live channels."""
+    return None
 
 
 def words(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:

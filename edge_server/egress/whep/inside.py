@@ -50,13 +50,20 @@ class _OneAddress(aioice.Connection):
 class Peer:
     """One viewer's transport."""
 
-    def __init__(self, host: str, feedback: Callable[[bytes], None], gone: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        host: str,
+        feedback: Callable[[bytes], None],
+        gone: Callable[[], None],
+        media: Callable[[bytes], None] | None = None,
+    ) -> None:
         """Prepare.
 
         Args:
             host: local address to offer; loopback or private.
             feedback: gets each RTCP datagram of the viewer, decrypted.
             gone: called once or more when the connection has ended from there.
+            media: gets each RTP packet, decrypted, of somebody who publishes.
 
         Raises:
             ValueError: the address is neither loopback nor private.
@@ -81,6 +88,12 @@ class Peer:
                 gone()
 
         dtls._handle_rtcp_data = received
+        if media is not None:
+
+            async def played(data: bytes, arrival_time_ms: int) -> None:
+                media(data)
+
+            dtls._handle_rtp_data = played
         self._dtls.on("statechange", changed)
 
     async def gather(self, *, active: bool) -> tuple[Credentials, aioice.Candidate]:
@@ -158,6 +171,7 @@ def lacking() -> list[str]:
         (dtls, "_tx_srtp"),
         (dtls, "_set_role"),
         (dtls, "_handle_rtcp_data"),
+        (dtls, "_handle_rtp_data"),
         (aioice.Connection, "get_component_candidates"),
         (getattr(gatherer, "_connection", None), "_nominated"),
         (getattr(gatherer, "_connection", None), "local_candidates"),

@@ -71,7 +71,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class _Codec:
+class Codec:
     """One payload type of an offer."""
 
     payload_type: int
@@ -99,8 +99,8 @@ def read_offer(raw: bytes, *, profile_level_id: str, has_sound: bool) -> Wanted:
     picture = next((each for each in offer.media if each.kind == "video" and _receives(each)), None)
     if picture is None:
         raise Refused(406, "请求里没有要接收的视频 / the offer wants no video")
-    theirs = _credentials(offer, picture)
-    chosen = _h264(_codecs(picture), profile_level_id)
+    theirs = credentials_of(offer, picture)
+    chosen = best_h264(codecs_of(picture), profile_level_id)
     if chosen is None:
         raise Refused(
             406,
@@ -123,7 +123,7 @@ def write_answer(wanted: Wanted, side: Side) -> bytes:
     formats = {each.mid: each for each in (wanted.video, wanted.sound) if each is not None}
     sections, taken = [], []
     for media in wanted.offer.media:
-        mid = _value(media.attributes, "mid") or ""
+        mid = value_of(media.attributes, "mid") or ""
         format = formats.pop(mid, None)
         if format is None:
             sections.append(MediaDescription(media.kind, 0, media.profile, media.formats, (("mid", mid),)))
@@ -135,9 +135,9 @@ def write_answer(wanted: Wanted, side: Side) -> bytes:
 
 
 def _section(media: MediaDescription, format: Format, side: Side) -> MediaDescription:
-    codec = next(each for each in _codecs(media) if each.payload_type == format.payload_type)
+    codec = next(each for each in codecs_of(media) if each.payload_type == format.payload_type)
     video = media.kind == "video"
-    offered = dict(_pairs(media.attributes, "rtpmap"))
+    offered = dict(pairs_of(media.attributes, "rtpmap"))
     kinds = [str(format.payload_type)]
     lines: list[tuple[str, str | None]] = [
         ("mid", format.mid),
@@ -181,12 +181,13 @@ def _feedback(kind: str) -> frozenset[str]:
 
 def _receives(media: MediaDescription) -> bool:
     flags = {name for name, value in media.attributes if value is None}
-    return media.port != 0 and not flags & {"sendonly", "inactive"} and _value(media.attributes, "mid") is not None
+    return media.port != 0 and not flags & {"sendonly", "inactive"} and value_of(media.attributes, "mid") is not None
 
 
-def _credentials(offer: Session, media: MediaDescription) -> Credentials:
+def credentials_of(offer: Session, media: MediaDescription) -> Credentials:
+    """Read what both sides tell each other of their transport; raises Refused."""
     both = (*media.attributes, *offer.attributes)
-    username, password, setup = (_value(both, name) for name in ("ice-ufrag", "ice-pwd", "setup"))
+    username, password, setup = (value_of(both, name) for name in ("ice-ufrag", "ice-pwd", "setup"))
     prints = [value.split() for name, value in both if name == "fingerprint" and value is not None]
     if not username or not password or setup not in _SETUP or not prints or any(len(each) != 2 for each in prints):
         raise Refused(
@@ -199,11 +200,12 @@ def _credentials(offer: Session, media: MediaDescription) -> Credentials:
     return Credentials(username, password, tuple((name, value) for name, value in prints), _SETUP[setup])
 
 
-def _codecs(media: MediaDescription) -> list[_Codec]:
-    maps, parameters = dict(_pairs(media.attributes, "rtpmap")), dict(_pairs(media.attributes, "fmtp"))
-    wishes = list(_pairs(media.attributes, "rtcp-fb"))
+def codecs_of(media: MediaDescription) -> list[Codec]:
+    """List the payload types of a section."""
+    maps, parameters = dict(pairs_of(media.attributes, "rtpmap")), dict(pairs_of(media.attributes, "fmtp"))
+    wishes = list(pairs_of(media.attributes, "rtcp-fb"))
     return [
-        _Codec(
+        Codec(
             int(each),
             maps[each].lower(),
             parameters.get(each, ""),
@@ -214,7 +216,7 @@ def _codecs(media: MediaDescription) -> list[_Codec]:
     ]
 
 
-def _h264(codecs: Sequence[_Codec], profile_level_id: str) -> _Codec | None:
+def best_h264(codecs: Sequence[Codec], profile_level_id: str) -> Codec | None:
     """Choose the payload type whose profile is the lesson's, else a higher one, else the highest that there is.
 
     Decoders read more than the constrained profile that some programs name, so a lower one is no reason to refuse.
@@ -222,7 +224,7 @@ def _h264(codecs: Sequence[_Codec], profile_level_id: str) -> _Codec | None:
     fit = [each for each in codecs if each.name == "h264/90000" and each.parameter("packetization-mode") == "1"]
     mine = int(profile_level_id[:2], 16)
 
-    def rank(codec: _Codec) -> tuple[bool, bool, int]:
+    def rank(codec: Codec) -> tuple[bool, bool, int]:
         said = (codec.parameter("profile-level-id") or _PROFILE_UNSAID).lower()
         profile = int(said[:2], 16) if len(said) == 6 and set(said) <= set(hexdigits) else 0
         same = said[:4] == profile_level_id[:4]
@@ -231,14 +233,14 @@ def _h264(codecs: Sequence[_Codec], profile_level_id: str) -> _Codec | None:
     return max(fit, key=rank, default=None)
 
 
-def _format(media: MediaDescription, codec: _Codec, clock_hz: int) -> Format:
-    mid = _value(media.attributes, "mid") or ""
+def _format(media: MediaDescription, codec: Codec, clock_hz: int) -> Format:
+    mid = value_of(media.attributes, "mid") or ""
     if not 1 <= len(mid) <= _MID_MAX_CHARS or not mid.isascii():
         raise Refused(400, f"mid 太长或为空 / mid is empty or over {_MID_MAX_CHARS} characters")
-    ids = {uri.split()[0]: id for id, uri in _pairs(media.attributes, "extmap") if uri}
+    ids = {uri.split()[0]: id for id, uri in pairs_of(media.attributes, "extmap") if uri}
     again = [
         each.payload_type
-        for each in _codecs(media)
+        for each in codecs_of(media)
         if each.name == f"rtx/{clock_hz}" and each.parameter("apt") == str(codec.payload_type)
     ]
     return Format(
@@ -254,9 +256,9 @@ def _format(media: MediaDescription, codec: _Codec, clock_hz: int) -> Format:
 
 def _sound_format(offer: Session, picture: MediaDescription, sound: MediaDescription) -> Format | None:
     """Return how sound is sent; None when it is not Opus or not on the pictures' transport."""
-    opus = next((each for each in _codecs(sound) if each.name == f"opus/{SOUND_HZ}/2"), None)
+    opus = next((each for each in codecs_of(sound) if each.name == f"opus/{SOUND_HZ}/2"), None)
     groups = [(value or "").split() for name, value in offer.attributes if name == "group"]
-    mids = {_value(each.attributes, "mid") for each in (picture, sound)}
+    mids = {value_of(each.attributes, "mid") for each in (picture, sound)}
     if opus is None or not any(group[0] == "BUNDLE" and mids <= set(group[1:]) for group in groups if group):
         return None
     return _format(sound, opus, SOUND_HZ)
@@ -267,7 +269,8 @@ def _extension(id: str | None) -> int | None:
     return int(number) if number.isascii() and number.isdigit() and 1 <= int(number) <= 14 else None
 
 
-def _pairs(attributes: Attributes, name: str) -> list[tuple[str, str]]:
+def pairs_of(attributes: Attributes, name: str) -> list[tuple[str, str]]:
+    """List (key, rest) of the attributes of a name."""
     found = []
     for each, value in attributes:
         if each == name and value:
@@ -276,5 +279,6 @@ def _pairs(attributes: Attributes, name: str) -> list[tuple[str, str]]:
     return found
 
 
-def _value(attributes: Attributes, name: str) -> str | None:
+def value_of(attributes: Attributes, name: str) -> str | None:
+    """Return the first value of an attribute."""
     return next((value for each, value in attributes if each == name and value is not None), None)

@@ -25,9 +25,12 @@ log = structlog.get_logger()
 class WhepOnDemand:
     """A ``runtime.service.Service``; the first offer waits until the `WhepService` behind it is loaded."""
 
-    def __init__(self, ctx: EgressContext, *, max_viewers: int, door: doors.Door) -> None:
+    def __init__(
+        self, ctx: EgressContext, *, max_viewers: int, door: doors.Door, lives: doors.FindLive = doors.no_live
+    ) -> None:
         """As `WhepService`, behind a door; nothing is loaded yet."""
         self._ctx, self._max_viewers, self._door = ctx, max_viewers, door
+        self._lives = lives
         self._group: asyncio.TaskGroup | None = None
         self._service: WhepService | None = None
         self._loading = asyncio.Lock()
@@ -76,7 +79,7 @@ class WhepOnDemand:
         await asyncio.to_thread(import_module, _SERVICE)
         from edge_server.egress.whep.service import WhepService
 
-        service, ready = WhepService(self._ctx, max_viewers=self._max_viewers), asyncio.Event()
+        service, ready = WhepService(self._ctx, max_viewers=self._max_viewers, lives=self._lives), asyncio.Event()
         group.create_task(service.run(ready.set))
         await ready.wait()
         log.info("whep loaded")

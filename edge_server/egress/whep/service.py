@@ -14,22 +14,22 @@ from aiohttp import web
 
 from edge_server.egress import EgressContext
 from edge_server.egress.whep.chunks import Chunks
-from edge_server.egress.whep.doors import ANYWHERE, OFFER_TYPE, no_session, routes, words
+from edge_server.egress.whep.doors import ANYWHERE, OFFER_TYPE, FindLive, no_live, no_session, routes, words
 from edge_server.egress.whep.inside import NoConnection, Peer
-from edge_server.egress.whep.lane import Track
 from edge_server.egress.whep.lesson import Lesson, open_lesson
 from edge_server.egress.whep.negotiate import Refused, Side, Wanted, read_offer, write_answer
+from edge_server.egress.whep.offers import offer_of, reached_at
 from edge_server.egress.whep.outgoing import Numbers, Outgoing
 from edge_server.egress.whep.pacing import Pacing
 from edge_server.egress.whep.session import Session
-from edge_server.egress.whep.viewer import Viewer
+from edge_server.egress.whep.shown import Shown, ShownLesson, ShownLive
 from edge_server.sessions.viewing import Full, Viewings
 from edge_server.store import StoredFile
 from media import MediaError
-from wire.sdp import SDP_MAX_BYTES
 
 RENDITIONS = ("R40", "R12")
 """Tried in this order when the viewer does not say."""
+STOPPING = "服务正在停止 / the server is stopping"
 
 log = structlog.get_logger()
 
@@ -37,18 +37,26 @@ log = structlog.get_logger()
 class WhepService:
     """A ``runtime.service.Service``; its routes answer once it is ready."""
 
-    def __init__(self, ctx: EgressContext, *, max_viewers: int, draw: Callable[[int], int] = secrets.randbits) -> None:
+    def __init__(
+        self,
+        ctx: EgressContext,
+        *,
+        max_viewers: int,
+        lives: FindLive = no_live,
+        draw: Callable[[int], int] = secrets.randbits,
+    ) -> None:
         """Prepare.
 
         Args:
             ctx: catalogue view, packaged files, clock.
             max_viewers: more are refused with 503.
+            lives: finds a live channel.
             draw: random integer of so many bits.
         """
         self.counters: Counter[str] = Counter()
         self.viewings = Viewings(max_count=max_viewers, timeout_s=math.inf)
         self.chunks: Chunks | None = None
-        self._ctx, self._draw = ctx, draw
+        self._ctx, self._draw, self._lives = ctx, draw, lives
         self._sessions: dict[str, tuple[str, Session]] = {}
         self._lessons: WeakValueDictionary[str, Lesson] = WeakValueDictionary()
         """Those that somebody watches; their files stay open as long."""
@@ -94,16 +102,12 @@ class WhepService:
 
     async def _admit(self, request: web.Request) -> web.Response:
         item_id = request.match_info["item_id"]
-        raw = await _offer(request)
-        begin_s = _begin(request.query.get("start", "0"))
-        lesson = await self._best(self._find(item_id, request.query.get("rendition")))
-        wanted = read_offer(raw, profile_level_id=lesson.config.profile_level_id, has_sound=lesson.sound is not None)
-        transport = request.transport
-        local = transport.get_extra_info("sockname") if transport is not None else None
-        if self._group is None or self.chunks is None or local is None:
-            raise Refused(503, "服务正在停止 / the server is stopping")
-        if begin_s >= lesson.duration_s:
-            raise Refused(400, f"课件只有 {lesson.duration_s:.0f} 秒 / the lesson lasts {lesson.duration_s:.0f} s")
+        raw = await offer_of(request)
+        shown = await self._shown(item_id, request)
+        wanted = read_offer(raw, profile_level_id=shown.profile_level_id, has_sound=shown.has_sound)
+        host = reached_at(request)
+        if self._group is None:
+            raise Refused(503, STOPPING)
         session_id = secrets.token_urlsafe(18)
         now_s = self._ctx.clock.monotonic()
         try:
@@ -113,7 +117,7 @@ class WhepService:
         except Full as error:
             raise Refused(503, "观看人数已满，请稍后再试 / too many viewers, try again later") from error
         try:
-            answer, session = await self._open(str(local[0]), lesson, wanted, self.chunks, begin_s)
+            answer, session = await self._open(host, shown, wanted)
         except BaseException:
             self.viewings.end(session_id)
             raise
@@ -123,9 +127,20 @@ class WhepService:
         headers = {"Location": f"{item_id}/{session_id}", **ANYWHERE}
         return web.Response(status=201, body=answer, content_type=OFFER_TYPE, headers=headers)
 
-    async def _open(
-        self, host: str, lesson: Lesson, wanted: Wanted, chunks: Chunks, begin_s: float
-    ) -> tuple[bytes, Session]:
+    async def _shown(self, item_id: str, request: web.Request) -> Shown:
+        """Find what is to be watched: a channel on air, or a lesson."""
+        channel = self._lives(item_id)
+        if channel is not None:
+            return ShownLive(channel)
+        begin_s = _begin(request.query.get("start", "0"))
+        lesson = await self._best(self._find(item_id, request.query.get("rendition")))
+        if begin_s >= lesson.duration_s:
+            raise Refused(400, f"课件只有 {lesson.duration_s:.0f} 秒 / the lesson lasts {lesson.duration_s:.0f} s")
+        if self.chunks is None:
+            raise Refused(503, STOPPING)
+        return ShownLesson(lesson, self.chunks, begin_s)
+
+    async def _open(self, host: str, shown: Shown, wanted: Wanted) -> tuple[bytes, Session]:
         """Open a port, and write the answer that names it."""
         session: Session
         try:
@@ -136,16 +151,7 @@ class WhepService:
         stream = secrets.token_hex(8)
         video = Outgoing(wanted.video, self._numbers(), stream)
         sound = Outgoing(wanted.sound, self._numbers(), stream) if wanted.sound is not None else None
-        tracks: list[tuple[Track, Outgoing]] = [(lesson, video)]
-        if sound is not None and lesson.sound is not None:
-            tracks.append((lesson.sound, sound))
-        viewer = Viewer(
-            tracks,
-            chunks.take,
-            begin_s=begin_s,
-            wake=self._pacing.wake,
-            failed=lambda error: session.failed(error),
-        )
+        viewer = shown.viewer(video, sound, self._pacing.wake, lambda error: session.failed(error))
         session = Session(peer, wanted.theirs, viewer, self._ctx.clock, self.counters)
         side = Side(
             mine=mine,
@@ -210,17 +216,6 @@ class WhepService:
     def _numbers(self) -> Numbers:
         draw = self._draw
         return Numbers(draw(32), draw(32), draw(15), draw(15), draw(32))
-
-
-async def _offer(request: web.Request) -> bytes:
-    if request.content_type != OFFER_TYPE:
-        raise Refused(415, f"请用 Content-Type: {OFFER_TYPE} / send the offer as {OFFER_TYPE}")
-    raw = b""
-    while len(raw) <= SDP_MAX_BYTES and not request.content.at_eof():
-        raw += await request.content.read(SDP_MAX_BYTES + 1 - len(raw))
-    if len(raw) > SDP_MAX_BYTES:
-        raise Refused(413, f"SDP 太大 / an offer has at most {SDP_MAX_BYTES} bytes")
-    return raw
 
 
 def _begin(text: str) -> float:
