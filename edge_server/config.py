@@ -22,12 +22,18 @@ class EdgeConfig:
     area: str = setting("", "Code of the area this edge serves; what is published for another area is refused.")
     columns: str = setting("", "Ids of the columns to hold, comma-separated; empty for all.")
     lab: bool = setting(False, "Offer lessons on trial too (`publish --gate`); for an edge on which boxes are tried.")
+    intolerant: str = setting(
+        "", "Lab edges only: disagreements of boxes not to live with, e.g. `D1, D9`, to see what they break."
+    )
     lan_share: bool = setting(True, "Hand on what is held to other edges with private addresses, below /sync/.")
     lan_share_bps: int = setting(50_000_000, "Most bits per second to hand on, so that boxes come first; 0: no limit.")
     lan_find: bool = setting(False, "Find other edges on the LAN by multicast DNS, be found, and fetch together.")
     lan_edges: str = setting("", "Edges on the LAN to fetch together with: http://host:port, comma-separated.")
     windows: str = setting("", "When and how fast to fetch, e.g. `22:00-06:00 full, else 256k`; empty: always.")
     utc_offset_h: float = setting(8.0, "Hours that local time is ahead of UTC, for `windows` and old boxes.")
+    local_time_models: str = setting(
+        "", "Old boxes that write local time into time-shift addresses: parts of STBType or User-Agent; others: UTC."
+    )
     quota_bytes: int = setting(0, "Most bytes of objects to hold; evictable lessons beyond are left out; 0: no limit.")
     verify_days: float = setting(7.0, "While serving, each object is hashed again once in so many days; 0: never.")
     host: str = setting("127.0.0.1", "Address that the HTTP and RTSP ports listen on; 0.0.0.0 for the village network.")

@@ -179,6 +179,28 @@ def lag(portal: str, names: tuple[str, ...], item: str, within_s: float, **rest:
         out.say(f"最早与最晚相差 parity lag: {found.seconds:.1f} s")
 
 
+@cli.command()
+@click.option("--portal", required=True, help="Address of a lab edge, e.g. http://127.0.0.1:8080.")
+@click.option("--rows", "names", default="", metavar="D1,D9", help="Only these rows; default: all.")
+@click.option("--lesson", "item", default="", help="Play this lesson; default: the first video listed.")
+@click.option("--crowded", multiple=True, metavar="RTSP", help="rtsp://host:port of an edge that is full (D18).")
+@click.option("--strict", default="", metavar="D13", help="Rows to make fail by a stricter box, where it is the box's.")
+@click.option("--no-play", is_flag=True, help="Rows about portals only list; then the run is short.")
+@click.option("--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Boxes at the same time.")
+@click.option("--junit", "junit_file", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here.")
+@click.option("--allow", multiple=True, metavar="HOST", help="A host besides loopback that boxes may talk to.")
+@click.option("--json", "as_json", is_flag=True, help="JSON lines on stdout.")
+def disagreements(**given: Any) -> None:
+    """新老机顶盒的已知分歧逐条验证 / Try the known disagreements of boxes, D1 to D24; exit 0 only if none shows."""
+    from stb_emulator.lab.disagreements.command import try_rows
+
+    out = Output(json=given["as_json"])
+    common = _Common(None, None, None, None, given["allow"], None, given["as_json"])
+    code = try_rows(out, _seat(out, given["portal"], common), _boxes(out), **given)
+    if code is not Exit.OK:
+        raise click.exceptions.Exit(int(code))
+
+
 def _print_table(rows: list[Observation], known: dict[str, Box], parity: Parity) -> None:
     import sys
 

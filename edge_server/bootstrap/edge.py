@@ -14,9 +14,11 @@ import structlog
 from domain.courseware import CatalogueError
 from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
+from edge_server.bootstrap.boxes import make_box_logins, make_logins, make_rules
 from edge_server.bootstrap.failures import Known, briefly, explain
 from edge_server.bootstrap.http_port import Crew, HttpPort
 from edge_server.bootstrap.http_settings import check_api_origin, check_http, make_http_settings
+from edge_server.bootstrap.intolerance import make_intolerance
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.bootstrap.linear import make_channels, make_windows, plans_of
@@ -33,7 +35,7 @@ from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext, live, pages
 from edge_server.egress.live_ts import LiveStreams
 from edge_server.egress.on_air import OnAir
-from edge_server.egress.rtsp import RtspService, Rules
+from edge_server.egress.rtsp import RtspService
 from edge_server.egress.whep import WhepOnDemand
 from edge_server.linear.following import FollowingChannels
 from edge_server.live.plan import LivePlan
@@ -44,10 +46,10 @@ from edge_server.portal import Dialect, PortalRequest, PortalState
 from edge_server.records.key import KeyDamaged
 from edge_server.records.recorder import Recorder
 from edge_server.sessions.accounts import AccountBook
-from edge_server.sessions.box_logins import BoxLimits, BoxLogins
+from edge_server.sessions.box_logins import BoxLogins
 from edge_server.sessions.boxes import BoxBook
 from edge_server.sessions.last_seen import SeenKeeper
-from edge_server.sessions.logins import LoginLimits, Logins
+from edge_server.sessions.logins import Logins
 from edge_server.sessions.presence import Presence
 from edge_server.sessions.viewing import Viewings
 from edge_server.store import Store
@@ -98,6 +100,7 @@ def check_settings(config: EdgeConfig) -> None:
     check_api_origin(config)
     check_monitoring(config)
     home_of(config)
+    make_intolerance(config)
     make_segment(config.legacy_networks)
     if config.log_level not in LEVELS:
         raise ConfigError(f"log_level: {config.log_level!r}; write one of {', '.join(LEVELS)}")
@@ -253,15 +256,14 @@ class Edge:
         viewings = Viewings(max_count=config.viewing_max_sessions, timeout_s=config.session_timeout_s)
         pacing = make_pacing(config, self.clock)
         windows = make_windows(ctx, channels, pacing)
-        rules = Rules(
-            config.rtsp_banner,
-            continuous=config.rtsp_continuous,
-            vendor_banners=config.rtsp_vendor_banners,
-            neighbour=config.rtsp_neighbour,
-            address_max_count=config.rtsp_max_sessions_per_address,
-        )
         rtsp = RtspService(
-            config.host, config.rtsp_port, ctx, viewings=viewings, rules=rules, pacing=pacing, windows=windows
+            config.host,
+            config.rtsp_port,
+            ctx,
+            viewings=viewings,
+            rules=make_rules(config),
+            pacing=pacing,
+            windows=windows,
         )
         memory = shared_memory(config.workers)
         table, *rows = memory.pieces
@@ -270,13 +272,7 @@ class Edge:
         counts = [Counts(each) for each in rows]
         admission = make_admission(config, self.root, self.clock, memory=table)
         whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers, door=admission.door, lives=lives.find)
-        logins = Logins(self.accounts.find, limits=LoginLimits(logins_max=config.login_max_sessions))
-        boxes = BoxLogins(
-            self.boxes.find,
-            self.accounts.find,
-            unregistered=config.boxes_unregistered,
-            limits=BoxLimits(logins_max=config.login_max_sessions),
-        )
+        logins, boxes = make_logins(config, self.accounts), make_box_logins(config, self.boxes, self.accounts)
         shared, segment = self.lan.relay, make_segment(config.legacy_networks)
         monitoring = make_monitoring(
             config,
@@ -385,6 +381,7 @@ class Edge:
             boxes=boxes,
             is_local=segment.holds(request.remote, request.headers),
             utc_offset=timedelta(hours=self.config.utc_offset_h),
+            intolerant=make_intolerance(self.config),
         )
 
 

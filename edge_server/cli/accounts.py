@@ -23,6 +23,7 @@ def account() -> None:
 @click.option("--key-type", type=click.Choice(["0001", "0002", "0003"]), default="0001", help="EncryptionType.")
 @click.option("--face", type=click.Choice(["CTC", "CU", "CM"]), default="CTC", help="运营商 / the operator.")
 @click.option("--charset", type=click.Choice(["utf-8", "gbk"]), default="utf-8", help="页面编码 / of pages.")
+@click.option("--times", type=click.Choice(["local", "utc"]), default=None, help="时移的时间 / times in time-shift.")
 @click.option("--stbid", default=None, help="只许这台机顶盒使用 / the only box that may use it.")
 @ROOT
 @JSON
@@ -32,6 +33,7 @@ def account_add(
     key_type: Literal["0001", "0002", "0003"],
     face: Literal["CTC", "CU", "CM"],
     charset: Literal["utf-8", "gbk"],
+    times: Literal["local", "utc"] | None,
     stbid: str | None,
     root: Path,
     as_json: bool,
@@ -54,6 +56,7 @@ def account_add(
                 face=face,
                 charset=charset,
                 stbid=stbid,
+                times=times or "",
             )
         )
     except AccountError as error:

@@ -93,6 +93,8 @@ class PortalState:
     """How far the wall clock of the boxes is ahead of UTC; old ones show times as they are told (D12)."""
     presence: Presence = field(default_factory=Presence)
     """Boxes heard from."""
+    intolerant: frozenset[str] = frozenset()
+    """Disagreements that are not lived with, D5 to D20 (docs/protocols/disagreements.md); for laboratories."""
     api_origin: str = ""
     """Origin whose pages may read the JSON API in a browser, ``*`` for all; empty: none."""
 

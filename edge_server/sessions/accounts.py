@@ -59,6 +59,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Of all pages for this box (disagreement D6)."""
     stbid: str | None = None
     """When given, only this box may use the account (SEC-07)."""
+    times: Literal["", "local", "utc"] = ""
+    """What its boxes mean by a moment without a zone (disagreement D12); empty: what is usual for their model."""
 
     def __repr__(self) -> str:
         """Hide the password from logs and tracebacks."""

@@ -10,13 +10,14 @@ import hmac
 import re
 import secrets
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 from edge_server.sessions.accounts import USER_ID_MAX_CHARS, Account
-from edge_server.sessions.authenticator import open_with_any_key
+from edge_server.sessions.authenticator import open_with_any_key, refused_as_odd
 from edge_server.sessions.failures import Failures
+from edge_server.sessions.zones import Zones
 from wire import ctc
 
 RETRY_WINDOW_S = 30.0
@@ -91,6 +92,8 @@ class Attempt:
     remote: str
     charset: str = ""
     """Of all pages for this box where its portal knows; empty: as the account says."""
+    model: str = ""
+    """What the box calls itself: STBType and User-Agent."""
 
 
 @dataclass(slots=True)
@@ -111,6 +114,8 @@ class Login:
     last_seen_s: float
     key_rule: str
     """Which derivation opened the Authenticator, e.g. ``0002 unpadded``."""
+    zone_minutes: int = 0
+    """Ahead of UTC, where the box spells moments that name no zone (D12)."""
 
 
 def new_token() -> str:
@@ -133,8 +138,16 @@ class Logins:
         *,
         token: Callable[[], str] = new_token,
         limits: LoginLimits | None = None,
+        intolerant: Collection[str] = (),
+        zones: Zones | None = None,
     ) -> None:
-        """Begin empty; ``find_account`` looks an account up by its user name, ``token`` makes random names."""
+        """Begin empty; ``find_account`` looks an account up by its user name, ``token`` makes random names.
+
+        ``intolerant`` names disagreements (D1 to D4) that are not lived with; for laboratories. ``zones`` tells what
+        a box means by a moment without a zone.
+        """
+        self._zones = zones or Zones()
+        self._intolerant = intolerant
         self._find_account, self._token = find_account, token
         self.limits = limits or LoginLimits()
         self._challenges: OrderedDict[str, Challenge] = OrderedDict()
@@ -235,10 +248,12 @@ class Logins:
     def _admit(self, account: Account | None, attempt: Attempt, now_s: float) -> Login:
         if account is None:
             raise LoginRefused(Refusal.UNKNOWN_USER)
-        opened = open_with_any_key(attempt.authenticator, account)
+        opened = open_with_any_key(attempt.authenticator, account, intolerant=self._intolerant)
         if opened is None:
             raise LoginRefused(Refusal.WRONG_PASSWORD)
         plain, key_rule = opened
+        if refused_as_odd(plain, attempt.remote, self._intolerant):
+            raise LoginRefused(Refusal.WRONG_PASSWORD)
         if plain.stbid != (attempt.stbid or plain.stbid) or account.stbid not in (None, plain.stbid):
             raise LoginRefused(Refusal.OTHER_BOX)
         if not _STBID.fullmatch(plain.stbid):
@@ -266,6 +281,7 @@ class Logins:
             since_s=now_s,
             last_seen_s=now_s,
             key_rule=key_rule,
+            zone_minutes=self._zones.of(account, attempt.model),
         )
         self._enter(login)
         self._used[token] = _Used(login, now_s + RETRY_WINDOW_S)

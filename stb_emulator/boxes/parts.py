@@ -40,6 +40,8 @@ class Proof(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     md5_hex: Literal["padded", "unpadded"]
     random_style: Literal["unpadded", "padded8", "constant"]
     mac_style: Literal["upper", "lower", "bare"]
+    ip: str = ""
+    """Address that the box claims to have; empty: the one that it has. Behind a translator they differ (D3)."""
     pad_style: Literal["pkcs5", "ones-to-128", "zeros-to-48"]
     hex_case: Literal["upper", "lower"] = "upper"
 

@@ -18,7 +18,7 @@ def authenticator(box: Box, token: str, *, random: int, ip: str) -> str:
         encrypt_token=token,
         user_id=box.account.user,
         stbid=device.stb_id,
-        ip=ip,
+        ip=proof.ip or ip,
         mac=mac_text(box),
         reserved=None if proof.suffix == "CM" else proof.reserved,
         suffix=proof.suffix,

@@ -7,12 +7,15 @@ Lessons: ``rtsp://host:port/vod/{item_id}.mpg[?rendition=R40][/trackID=1]``, and
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from wire.playseek import Playseek, PlayseekError, find_playseek
 
 DEFAULT_RENDITION = "R12"
+"""What every old box decodes (D24)."""
+LARGE_RENDITION = "R40"
 CONTROL = "trackID=1"
 
 _PATH = re.compile(r"/(vod|live)/([0-9]{1,12})\.mpg\Z")
@@ -37,10 +40,12 @@ class Address:
     air: Air | None = None
 
 
-def parse_address(url: str) -> Address | None:
+def parse_address(url: str, *, intolerant: Collection[str] = ()) -> Address | None:
     """Read the URL; None when it names nothing here.
 
     Clients append ``/trackID=1`` to the whole URL, even behind a query, and some keep a trailing slash.
+
+    ``intolerant`` names disagreements that are not lived with: D12 reads no time zone, D24 has one rendition for all.
     """
     base = url.rstrip("/").removesuffix("/" + CONTROL).rstrip("/")
     try:
@@ -51,9 +56,12 @@ def parse_address(url: str) -> Address | None:
     match = _PATH.match(parts.path)
     if match is None or parts.scheme.lower() not in ("rtsp", "rtspt", "rtspu"):
         return None
-    rendition = query.get("rendition", [DEFAULT_RENDITION])[0].rstrip("/")
+    usual = LARGE_RENDITION if "D24" in intolerant else DEFAULT_RENDITION
+    rendition = query.get("rendition", [usual])[0].rstrip("/")
     if not _RENDITION.match(rendition):
         return None
+    if "D12" in intolerant:
+        query.pop("zoneoffset", None)
     if match[1] == "vod":
         return Address(base, match[2], rendition)
     try:

@@ -17,7 +17,7 @@ from edge_server.egress.rtsp.profiles import DEFAULT, profile_for
 from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
 from edge_server.egress.rtsp.requests import KNOWN_BUT_REFUSED, fault
 from edge_server.egress.rtsp.requests import session_id as session_id_of
-from edge_server.egress.rtsp.rules import Rules, elsewhere
+from edge_server.egress.rtsp.rules import Rules
 from edge_server.egress.rtsp.session import Session
 from edge_server.egress.rtsp.words import (
     Close,
@@ -133,7 +133,7 @@ class Conversation:
 
     @property
     def _banner(self) -> str:
-        return (self._rules.vendor_banners and self._profile.banner) or self._rules.banner
+        return self._rules.banner_for(self._profile)
 
     # Requests
 
@@ -143,12 +143,12 @@ class Conversation:
         self._profile = profile_for(request.headers.get("User-Agent")) or self._profile
         codes = {each.code for each in request.deviations}
         self._counters.update(f"deviation {code}" for code in codes)
-        refusal = fault(request)
+        refusal = fault(request, intolerant=self._rules.intolerant)
         if refusal is not None:
             return self._refuse(*refusal)
         self._listens = self._listens or expects_punch(request, self._profile)
         session_id = session_id_of(request)
-        if session_id is not None:
+        if session_id is not None and self._rules.is_life(request.method):
             self._viewings.seen(session_id, now)
         match request.method:
             case "OPTIONS":
@@ -172,12 +172,12 @@ class Conversation:
                 return self._refuse(501, [("Public", PUBLIC)])
 
     def _describe(self, request: Request) -> list[Command]:
-        address = parse_address(request.uri)
+        address = parse_address(request.uri, intolerant=self._rules.intolerant)
         if address is None:
             return self._refuse(404)
 
         if not self._sessions and self._crowded():
-            location = elsewhere(self._rules.neighbour, address.base)
+            location = self._rules.elsewhere(address.base)
             if location is not None:
                 return self._refuse(302, [("Location", location)])
 
@@ -197,7 +197,7 @@ class Conversation:
             return self._refuse(454)
         if old is not None and old.stream.playing:
             return self._refuse(455)
-        address = parse_address(request.uri)
+        address = parse_address(request.uri, intolerant=self._rules.intolerant)
         if address is None:
             return self._refuse(404)
         try:
@@ -205,7 +205,7 @@ class Conversation:
         except WireError as error:
             return self._refuse(400, why=f"Bad Request: {error}")
         taken = [c for s in self._sessions.values() if s is not old for c in s.link.channels or ()]
-        link = choose(offers, taken)
+        link = choose(offers, taken, intolerant=self._rules.intolerant)
         if link is None:
             return self._refuse(461)
         if old is None and (len(self._sessions) >= SESSIONS_MAX_COUNT or self._too_many()):
@@ -251,7 +251,7 @@ class Conversation:
         return 0 < most <= sum(each.box == self._box for each in self._viewings)
 
     def _turn_away(self, address: Address) -> list[Command]:
-        location = elsewhere(self._rules.neighbour, address.base)
+        location = self._rules.elsewhere(address.base)
         return self._refuse(453) if location is None else self._refuse(302, [("Location", location)])
 
     def _setup_opened(self, event: Event, request: Request, session: Session) -> list[Command]:
@@ -270,7 +270,7 @@ class Conversation:
         scale = speed(request.headers.get("Scale"))
         place = Place(session.title, stream, session.wound, session.npt_s(now), now)
         try:
-            move = plan(request.headers.get("Range"), scale, place, ahead_s=ahead_s)
+            move = plan(request.headers.get("Range"), scale, place, ahead_s=ahead_s, intolerant=self._rules.intolerant)
         except NoClock as error:
             status = self._profile.clock_status
             return self._refuse(status, why=f"Invalid Range: {error}" if status == 457 else "")
@@ -327,14 +327,15 @@ class Conversation:
         session = self._sessions.get(event.session_id)
         if session is None:
             return []
-        done = judge(event, session, self._box)
-        if done or alive(event):
+        done = judge(event, session, self._box, intolerant=self._rules.intolerant)
+        if (done or alive(event)) and self._rules.is_life("datagram"):
             self._viewings.seen(event.session_id, now)
         return done
 
     def _frame(self, frame: Interleaved, now: float) -> list[Command]:
         for session in self._sessions.values():
-            if session.link.channels is not None and frame.channel in session.link.channels:
+            channels = session.link.channels or ()
+            if frame.channel in channels and self._rules.is_life("frame"):
                 self._viewings.seen(session.session_id, now)
         return []
 
@@ -385,7 +386,7 @@ class Conversation:
 
     def _announce(self, session: Session, notice: int) -> Send:
         self._own_cseq += 1
-        return announce(self._own_cseq, session.session_id, session.base, notice)
+        return announce(self._own_cseq, session.session_id, session.base, notice, intolerant=self._rules.intolerant)
 
     def _answer(
         self, status: int, headers: list[tuple[str, str]], session_id: str | None = None, *, body: bytes = b""

@@ -5,6 +5,8 @@ Media goes to the address that the RTSP connection comes from, and to no other; 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from edge_server.egress.rtsp.profiles import Profile
 from edge_server.egress.rtsp.session import Session
 from edge_server.egress.rtsp.words import Command, Heard, Reply, Turn
@@ -44,11 +46,16 @@ def alive(heard: Heard) -> bool:
         return False
 
 
-def judge(heard: Heard, session: Session, box: str) -> list[Command]:
-    """Return what a punch brings about; nothing when it is none, or not this session's."""
+def judge(heard: Heard, session: Session, box: str, *, intolerant: Collection[str] = ()) -> list[Command]:
+    """Return what a punch brings about; nothing when it is none, or not this session's.
+
+    With D16 among ``intolerant`` only Huawei's kind is one.
+    """
     punch = parse_punch(heard.data)
     foreign = heard.source is not None and heard.source[0] != box
     if punch is None or foreign or not _belongs(punch, session):
+        return []
+    if "D16" in intolerant and isinstance(punch, ZtePunch):
         return []
     done: list[Command] = []
     if heard.source is not None:

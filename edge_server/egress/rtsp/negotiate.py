@@ -32,13 +32,13 @@ class Link:
     """Interleaved: data and control channel."""
 
 
-def choose(offers: Collection[Transport], taken: Collection[int]) -> Link | None:
+def choose(offers: Collection[Transport], taken: Collection[int], *, intolerant: Collection[str] = ()) -> Link | None:
     """Return the first offer that we can serve, or None (461).
 
     ``taken`` are the channels of the connection's other sessions; when an offered channel is among them, or none is
-    offered, the next free pair is given.
+    offered, the next free pair is given. With D9 among ``intolerant`` our own order counts, not the client's.
     """
-    for offer in offers:
+    for offer in sorted(offers, key=_own_place) if "D9" in intolerant else offers:
         kind = _SUPPORTED.get(offer.profile.upper())
         if kind is None or not offer.unicast:
             continue
@@ -50,6 +50,11 @@ def choose(offers: Collection[Transport], taken: Collection[int]) -> Link | None
         elif offer.client_port is not None and min(offer.client_port) > 0:
             return Link(offer.profile, rtp, offer.client_port, None)
     return None
+
+
+def _own_place(offer: Transport) -> int:
+    profile = offer.profile.upper()
+    return list(_SUPPORTED).index(profile) if profile in _SUPPORTED else len(_SUPPORTED)
 
 
 def _channels(wanted: tuple[int, int] | None, taken: Collection[int]) -> tuple[int, int] | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,6 +16,7 @@ from wire.rtsp import ClockRange, NptRange, NptTime, WireError, parse_range, wri
 END_MARGIN_S = 1.0
 """``npt=end-`` plays the last second: boxes that clamp do the same."""
 SCALE_MAX = 32.0
+_WHOLE_SECONDS = re.compile(r"npt=[0-9]+-[0-9]*")
 
 
 class BadRange(ValueError):
@@ -63,18 +66,23 @@ def speed(value: str | None) -> float:
     return min(max(scale, -SCALE_MAX), SCALE_MAX)
 
 
-def plan(value: str | None, scale: float, place: Place, *, ahead_s: float = 0.0) -> Move | None:
+def plan(
+    value: str | None, scale: float, place: Place, *, ahead_s: float = 0.0, intolerant: Collection[str] = ()
+) -> Move | None:
     """Read the Range of a PLAY; None means: go on playing as it is.
 
     Without a Range, and for ``now-``, playing resumes at the very byte where it stood, after winding at the picture
     that was on the screen; at the end it begins again. Other starts go to the last key frame not after them. The
-    client's seconds are ``ahead_s`` more than the lesson's; from less than that it wants the beginning.
+    client's seconds are ``ahead_s`` more than the lesson's; from less than that it wants the beginning. With D11 among
+    ``intolerant`` a range is whole seconds of npt and nothing else.
 
     Raises:
         BadRange: not npt, beyond the end, or backwards.
     """
     title, stream = place.title, place.stream
     duration_s = title.timeline.duration_s
+    if value is not None and "D11" in intolerant and not _WHOLE_SECONDS.fullmatch(value):
+        raise BadRange("only npt=N- is served here")
     try:
         wanted = NptRange("now") if value is None else parse_range(value)
     except WireError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from edge_server.egress.rtsp.address import CONTROL, Address
 from edge_server.egress.rtsp.words import Send, Title
@@ -51,10 +51,14 @@ def reply(
     return Send(write_response(Response(status, why or _REASONS[status], Headers(headers), body)))
 
 
-def announce(cseq: int, session_id: str, url: str, notice: int) -> Send:
-    """Write the notice that boxes understand (reference/stb_protocols §4.9); no answer is expected."""
+def announce(cseq: int, session_id: str, url: str, notice: int, *, intolerant: Collection[str] = ()) -> Send:
+    """Write the notice that boxes understand (reference/stb_protocols §4.9); no answer is expected.
+
+    With D14 among ``intolerant`` it goes by SET_PARAMETER, as a server of another world would send it.
+    """
+    method = "SET_PARAMETER" if "D14" in intolerant else "ANNOUNCE"
     headers = Headers((("CSeq", str(cseq)), ("Session", session_id), ("x-notice", str(notice))))
-    return Send(write_request(Request("ANNOUNCE", url, headers)))
+    return Send(write_request(Request(method, url, headers)))
 
 
 def describe(address: Address, title: Title, *, host: str, profile: str) -> tuple[list[tuple[str, str]], bytes]:

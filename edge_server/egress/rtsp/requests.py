@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from wire.rtsp import Request
 
 TOLERATED = frozenset(
@@ -11,12 +13,16 @@ TOLERATED = frozenset(
 KNOWN_BUT_REFUSED = frozenset(("ANNOUNCE", "RECORD", "REDIRECT"))
 
 
-def fault(request: Request) -> tuple[int, list[tuple[str, str]]] | None:
-    """Return status and headers of the refusal; None for a request that can be looked at."""
+def fault(request: Request, *, intolerant: Collection[str] = ()) -> tuple[int, list[tuple[str, str]]] | None:
+    """Return status and headers of the refusal; None for a request that can be looked at.
+
+    With D10 among ``intolerant`` a header line needs its colon.
+    """
+    tolerated = TOLERATED - {"bare-header"} if "D10" in intolerant else TOLERATED
     codes = {each.code for each in request.deviations}
     if "version" in codes:
         return 505, []
-    if request.headers.get("CSeq") is None or not codes <= TOLERATED:
+    if request.headers.get("CSeq") is None or not codes <= tolerated:
         return 400, []
     required = request.headers.get("Require")
     return None if required is None else (551, [("Unsupported", required)])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+from edge_server.egress.rtsp.profiles import Profile
+
+ANY_VENDOR = "ZMSS_ChinaTelcom2.2"
 IDLE_S = 60.0
 """A connection without a session is closed after this silence."""
 SENT_ON = "sent_on=1"
@@ -29,15 +32,29 @@ class Rules:
     address_max_count: int = 0
     """Sessions of one address at the same time; 0: as many as there are places."""
     idle_s: float = IDLE_S
+    intolerant: frozenset[str] = frozenset()
+    """Disagreements that are not lived with, D9 to D24 (docs/protocols/disagreements.md); for laboratories."""
 
+    def banner_for(self, profile: Profile) -> str:
+        """Return ``Server:`` for a box of this family; without D17 the same vendor's for all."""
+        if "D17" in self.intolerant:
+            return ANY_VENDOR
+        return (self.vendor_banners and profile.banner) or self.banner
 
-def elsewhere(neighbour: str, url: str) -> str | None:
-    """Return the address of the same title on the neighbour; None when there is none, or the box comes from one."""
-    if not neighbour:
-        return None
-    parts = urlsplit(url)
-    name, _, value = SENT_ON.partition("=")
-    if value in parse_qs(parts.query).get(name, ()):
-        return None
-    query = f"{parts.query}&{SENT_ON}" if parts.query else SENT_ON
-    return f"{neighbour.rstrip('/')}{parts.path}?{query}"
+    def is_life(self, how: str) -> bool:
+        """Tell whether what was heard keeps a session: everything does, without D15 only GET_PARAMETER."""
+        return how == "GET_PARAMETER" or "D15" not in self.intolerant
+
+    def elsewhere(self, url: str) -> str | None:
+        """Return the address of the same title on the neighbour; None when there is none, or the box comes from one.
+
+        Without D18 nobody looks where a box comes from.
+        """
+        if not self.neighbour:
+            return None
+        parts = urlsplit(url)
+        name, _, value = SENT_ON.partition("=")
+        if value in parse_qs(parts.query).get(name, ()) and "D18" not in self.intolerant:
+            return None
+        query = f"{parts.query}&{SENT_ON}" if parts.query else SENT_ON
+        return f"{self.neighbour.rstrip('/')}{parts.path}?{query}"

@@ -27,9 +27,12 @@ def lesson_url(item: Courseware, host: str, rtsp_authority: str) -> str:
     return f"http://{host}/lessons/{item.item_id}/"
 
 
-def channel_list(state: PortalState, host: str) -> tuple[ctc.Channel, ...]:
-    """One record for each linear channel, then one for each lesson; lessons' numbers follow those of channels."""
-    live = tuple(_linear(each, state.rtsp_authority) for each in state.channels)
+def channel_list(state: PortalState, host: str, zone_minutes: int = 0) -> tuple[ctc.Channel, ...]:
+    """One record for each linear channel, then one for each lesson; lessons' numbers follow those of channels.
+
+    Addresses of channels name the zone in which this box spells moments that name none (D12).
+    """
+    live = tuple(_linear(each, state.rtsp_authority, zone_minutes) for each in state.channels)
     after = max((each.number for each in state.channels), default=0)
     return live + tuple(
         ctc.Channel(
@@ -42,9 +45,10 @@ def channel_list(state: PortalState, host: str) -> tuple[ctc.Channel, ...]:
     )
 
 
-def _linear(channel: LinearChannel, rtsp_authority: str) -> ctc.Channel:
+def _linear(channel: LinearChannel, rtsp_authority: str, zone_minutes: int) -> ctc.Channel:
     """Multicast first where there is a group: boxes take the first URL they can (stb_protocols §2.6)."""
-    rtsp = f"rtsp://{rtsp_authority}/live/{channel.channel_id}.mpg"
+    zone = f"?zoneoffset={zone_minutes}" if zone_minutes else ""
+    rtsp = f"rtsp://{rtsp_authority}/live/{channel.channel_id}.mpg{zone}"
     shift_s = int(channel.time_shift_s)
     return ctc.Channel(
         channel_id=channel.channel_id,

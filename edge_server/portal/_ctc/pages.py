@@ -32,6 +32,11 @@ def parameter(request: PortalRequest, name: str) -> str:
     return "" if value in _EMPTY else value
 
 
+def model(request: PortalRequest) -> str:
+    """Return what the box calls itself, as far as it tells."""
+    return f"{parameter(request, 'STBType') or parameter(request, 'stbtype')} {request.headers.get('User-Agent', '')}"
+
+
 def echo(value: str) -> str:
     """Return a short word of the box as it was; anything that might break a page is dropped."""
     return value if re.fullmatch(r"[\w.:-]{0,64}", value, re.ASCII) else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal._ctc.channels import channel_list
-from edge_server.portal._ctc.pages import REFUSED, Paper, echo, parameter, retry_after
+from edge_server.portal._ctc.pages import REFUSED, Paper, echo, model, parameter, retry_after
 from edge_server.portal.huawei import cloud, guide, lessons
 from edge_server.portal.huawei.answers import drop_session, login_url, session_lost, set_session
 from edge_server.sessions.logins import Attempt, Login, LoginRefused
@@ -51,6 +51,8 @@ class HuaweiDialect:
                 "ValidAuthentication": self._validate,
                 "getchannellist": self._channel_list,
             }
+            if "D5" in state.intolerant and match.group(2) != "CTC":
+                return paper.plain("没有这个页面 / no such page\n", status=404)
             return pages[match.group(1)](request, state, paper, ctc.Face(match.group(2)))
         if request.path == "/EDS/jsp/AuthenticationURL":
             return self._redirect(request, paper)
@@ -62,7 +64,7 @@ class HuaweiDialect:
             return cloud.token_page(request, state, paper)
         if request.path == cloud.AUTH_URL:
             return cloud.send_on(request, state, paper)
-        if ctc.is_heartbeat_path(request.path):
+        if ctc.is_heartbeat_path(request.path) and not ("D19" in state.intolerant and request.path.endswith(".jsp")):
             return self._heartbeat(request, state, paper)
         if request.path == "/EPG/jsp/liveplay_30/en/getTvodData.jsp":
             return self._look_back(request, state, paper)
@@ -73,6 +75,8 @@ class HuaweiDialect:
         return paper.plain("没有这个页面 / no such page\n", status=404)
 
     def _paper(self, request: PortalRequest, state: PortalState) -> Paper:
+        if "D6" in state.intolerant:
+            return Paper()
         account = state.logins.account(parameter(request, "UserID"))
         if account is not None:
             return Paper(account.charset)
@@ -136,6 +140,7 @@ class HuaweiDialect:
             stbid=parameter(request, "STBID"),
             face=face,
             remote=request.remote,
+            model=model(request),
         )
         try:
             login = state.logins.log_in(attempt, state.monotonic_s)
@@ -176,8 +181,10 @@ class HuaweiDialect:
         login = self._login(request, state)
         if login is None or not self._temp_key_fits(request, login):
             return session_lost(paper, face, request.host)
-        found = channel_list(state, request.host)
-        return paper.page("频道 / channels", script=ctc.write_channel_lines(face, found))
+        script = ctc.write_channel_lines(face, channel_list(state, request.host, login.zone_minutes))
+        if "D7" in state.intolerant:
+            script = re.sub(r'(ChannelID="[^"]*"),(ChannelName="[^"]*")', r"\2,\1", script)
+        return paper.page("频道 / channels", script=script)
 
     def _temp_key_fits(self, request: PortalRequest, login: Login) -> bool:
         if not self.strict_temp_key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import unquote
 
 import msgspec
@@ -50,7 +51,7 @@ def token_of(request: PortalRequest) -> str:
     return token if scheme.lower() == "bearer" and len(token) <= TOKEN_MAX_CHARS else ""
 
 
-def base_of(request: PortalRequest) -> str | None:
+def base_of(request: PortalRequest, *, intolerant: Collection[str] = ()) -> str | None:
     """Return what URLs begin with that the box will open; None: the Host header cannot be used.
 
     One kind of client leaves the port out of ``Host`` (stb_protocols §5.3), so without a port the one that the request
@@ -58,6 +59,8 @@ def base_of(request: PortalRequest) -> str | None:
     """
     if not is_usable_host(request.host):
         return None
+    if "D20" in intolerant:
+        return request.base
     has_port = request.host.rpartition("]")[2].count(":") == 1
     default = {"http": 80, "https": 443}[request.scheme]
     if has_port or request.port in (0, default) or any(each in request.headers for each in _PROXIED):

@@ -96,7 +96,7 @@ class StalkerDialect:
             if _PAGES.fullmatch(request.path):  # the pages of a box's own portal are not ours; people see the lessons
                 return PortalReply(302, headers=(("Location", "/"), ("Cache-Control", "no-store")))
             return PortalReply(404, "没有这个页面 / no such page\n".encode(), "text/plain; charset=utf-8")
-        base = base_of(request)
+        base = base_of(request, intolerant=state.intolerant)
         if base is None:
             return PortalReply(400, "Host 头不对 / bad Host header\n".encode(), "text/plain; charset=utf-8")
         mac = mac_of(request)
@@ -142,7 +142,8 @@ class StalkerDialect:
         genre = parameter(known.request, "genre") or lists.ALL
         found = [each for each in self._lines(known.state) if genre in (lists.ALL, each.genre)]
         # One kind of client counts the pages of this list alone from 0; it also sends its token as a cookie (§5.3).
-        at = max(0, number(known.request, "p", 1) - (0 if "token" in known.request.cookies else 1))
+        from_zero = "token" in known.request.cookies and "D20" not in known.state.intolerant
+        at = max(0, number(known.request, "p", 1) - (0 if from_zero else 1))
         rows = found[at * PAGE_ITEMS_COUNT : (at + 1) * PAGE_ITEMS_COUNT]
         return page([lists.channel(each, known.base) for each in rows], len(found), at)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal._ctc.channels import channel_list
-from edge_server.portal._ctc.pages import echo, parameter, retry_after
+from edge_server.portal._ctc.pages import echo, model, parameter, retry_after
 from edge_server.portal.zte import guide, pages
 from edge_server.sessions.logins import Attempt, Login, LoginRefused, Refusal
 from wire import ctc, zte
@@ -89,6 +89,7 @@ def _log_in(request: PortalRequest, state: PortalState) -> PortalReply:
         face=ctc.Face.CTC,
         remote=request.remote,
         charset=pages.PAPER.charset,
+        model=model(request),
     )
     try:
         login = state.logins.log_in(attempt, state.monotonic_s)
@@ -97,7 +98,7 @@ def _log_in(request: PortalRequest, state: PortalState) -> PortalReply:
     left_s = state.logins.limits.user_token_lifetime_s - (state.monotonic_s - login.since_s)
     script = pages.service_lines(request.host, login, state.now + timedelta(seconds=left_s), state.utc_offset)
     if request.path != _AUTH or _is_old(request):
-        script += ctc.write_channel_lines(ctc.Face.CTC, channel_list(state, request.host))
+        script += ctc.write_channel_lines(ctc.Face.CTC, channel_list(state, request.host, login.zone_minutes))
     script += zte.write_location(_index(request, login, balanced=0))
     return pages.logged_in(login, script)
 
@@ -115,9 +116,9 @@ def _index_page(request: PortalRequest, state: PortalState) -> PortalReply:
     body = pages.function_form(login, easip, network_id)
     script = "document.authform.submit();\n"
     if parameter(request, "loadbalanced") != "1":
-        script = ctc.write_channel_lines(ctc.Face.CTC, channel_list(state, request.host)) + zte.write_location(
-            _index(request, login, balanced=1), of="top.document"
-        )
+        script = ctc.write_channel_lines(
+            ctc.Face.CTC, channel_list(state, request.host, login.zone_minutes)
+        ) + zte.write_location(_index(request, login, balanced=1), of="top.document")
     session = pages.set_session(login.session_id)
     return pages.PAPER.page("门户 / portal", body=body, script=script, headers=session)
 
@@ -152,8 +153,8 @@ def _script(_: PortalRequest, __: PortalState) -> PortalReply:
     return pages.PAPER.text(pages.SET_CONFIG_SCRIPT, "text/javascript")
 
 
-def _builder(request: PortalRequest, state: PortalState, _: Login) -> PortalReply:
-    return pages.builder_page(guide.listed(state, request.host))
+def _builder(request: PortalRequest, state: PortalState, login: Login) -> PortalReply:
+    return pages.builder_page(guide.listed(state, request.host, login.zone_minutes))
 
 
 def _programmes(request: PortalRequest, state: PortalState, _: Login) -> PortalReply:

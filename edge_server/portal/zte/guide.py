@@ -17,10 +17,10 @@ LINEAR_COLUMN = "live"
 """No digits, so that no column of lessons has it."""
 
 
-def listed(state: PortalState, host: str) -> Iterator[tuple[ctc.Channel, zte.ChannelInfo]]:
+def listed(state: PortalState, host: str, zone_minutes: int = 0) -> Iterator[tuple[ctc.Channel, zte.ChannelInfo]]:
     """Every channel of the one list, with its positional values."""
     columns = {item.item_id: item.column_id for item in lessons(state.view)}
-    for each in channel_list(state, host):
+    for each in channel_list(state, host, zone_minutes):
         channel = replace(each, name=zte.screen_text(each.name))
         yield (
             channel,

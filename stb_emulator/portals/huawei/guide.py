@@ -21,6 +21,15 @@ class _Named(msgspec.Struct):
     name: str = ""
 
 
+class Shown(msgspec.Struct):
+    """A programme of ``channelProgramList``, in the platform's local time."""
+
+    day: str
+    time: str
+    endtime: str
+    name: str = ""
+
+
 def page_text(reply: Reply, charset: Charset, deviations: list[str]) -> str:
     """Decode a guide page.
 
@@ -131,6 +140,18 @@ def media_url(page: str) -> str:
     if not isinstance(url, str) or not url:
         raise _failed("没有播放地址", "vodInfoById has no mediaUrl")
     return url
+
+
+def programmes(page: str) -> list[Shown]:
+    """Read ``channelProgramList``.
+
+    Raises:
+        PlayError: unreadable.
+    """
+    try:
+        return msgspec.convert(_result(page), list[Shown])
+    except msgspec.ValidationError as error:
+        raise _failed("节目单无法解析", f"unreadable programme list: {error}") from error
 
 
 def _names(value: Any) -> list[tuple[str, str]]:

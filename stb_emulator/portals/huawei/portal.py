@@ -50,13 +50,9 @@ class HuaweiPortal:
 
     async def browse(self) -> tuple[Offer, ...]:
         """See Portal."""
-        session = self._require()
         if self._face.browse == "channels":
-            url = f"{session.epg}/EPG/jsp/getchannellistHW{self._face.operator}.jsp"
-            form = guide.channel_form(self._box, session)
-            page = self._text(await self._line.ask("POST", url, Stage.BROWSE, form=form))
             groups = self._box.multicast is not None
-            return guide.channels(page, self._face, self.deviations, groups=groups)
+            return guide.channels(await self.channel_page(), self._face, self.deviations, groups=groups)
         offers: list[Offer] = []
         for column_id, column in guide.columns(await self._template("columnList")):
             for item_id, name in guide.episodes(await self._template("seriesInfoById", seriseId=column_id)):
@@ -64,6 +60,25 @@ class HuaweiPortal:
                 if len(offers) > ITEMS_MAX_COUNT:
                     raise PlayError(Stage.BROWSE, "列表过长", f"more than {ITEMS_MAX_COUNT} lessons")
         return tuple(offers)
+
+    async def channel_page(self) -> str:
+        """Return the page of the channel list.
+
+        Raises:
+            PlayError: at stage browse.
+        """
+        session = self._require()
+        url = f"{session.epg}/EPG/jsp/getchannellistHW{self._face.operator}.jsp"
+        form = guide.channel_form(self._box, session)
+        return self._text(await self._line.ask("POST", url, Stage.BROWSE, form=form))
+
+    async def programmes(self, channel_id: str, day: str) -> list[guide.Shown]:
+        """Return what a channel shows on a local day, ``20261124``.
+
+        Raises:
+            PlayError: at stage browse.
+        """
+        return guide.programmes(await self._template("channelProgramList", channelId=channel_id, date=day))
 
     async def resolve(self, offer: Offer) -> Offer:
         """See Portal."""

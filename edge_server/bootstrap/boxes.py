@@ -1,0 +1,44 @@
+"""What boxes are let in by, and by which rules RTSP is spoken with them, as the settings say."""
+
+from __future__ import annotations
+
+from edge_server.bootstrap.intolerance import make_intolerance
+from edge_server.config import EdgeConfig
+from edge_server.egress.rtsp import Rules
+from edge_server.sessions.accounts import AccountBook
+from edge_server.sessions.box_logins import BoxLimits, BoxLogins
+from edge_server.sessions.boxes import BoxBook
+from edge_server.sessions.logins import LoginLimits, Logins
+from edge_server.sessions.zones import make_zones
+
+
+def make_rules(config: EdgeConfig) -> Rules:
+    """Make what the RTSP service is told of its conversations."""
+    return Rules(
+        config.rtsp_banner,
+        continuous=config.rtsp_continuous,
+        vendor_banners=config.rtsp_vendor_banners,
+        neighbour=config.rtsp_neighbour,
+        address_max_count=config.rtsp_max_sessions_per_address,
+        intolerant=make_intolerance(config),
+    )
+
+
+def make_logins(config: EdgeConfig, accounts: AccountBook) -> Logins:
+    """Make the table of boxes that log in with an account."""
+    return Logins(
+        accounts.find,
+        limits=LoginLimits(logins_max=config.login_max_sessions),
+        intolerant=make_intolerance(config),
+        zones=make_zones(config.local_time_models, config.utc_offset_h),
+    )
+
+
+def make_box_logins(config: EdgeConfig, boxes: BoxBook, accounts: AccountBook) -> BoxLogins:
+    """Make the table of boxes that are known by their MAC."""
+    return BoxLogins(
+        boxes.find,
+        accounts.find,
+        unregistered=config.boxes_unregistered,
+        limits=BoxLimits(logins_max=config.login_max_sessions),
+    )

@@ -1,0 +1,36 @@
+"""All rows, in their order, with those that cannot be tried and why."""
+
+from __future__ import annotations
+
+from stb_emulator.lab.disagreements import portals, streams, times
+from stb_emulator.lab.disagreements.told import Row
+from stb_emulator.observe import Reason
+
+_WITHOUT = (
+    Row(
+        "D8",
+        Reason("快速换台的两套消息", "two message sets of fast channel change"),
+        why_not=Reason("模拟盒子还不会快速换台", "the emulated boxes have no fast channel change yet"),
+    ),
+    Row(
+        "D21",
+        Reason("盒子时钟不对", "boxes without a clock"),
+        why_not=Reason("模拟盒子没有自己的时钟", "the emulated boxes have no clock of their own yet"),
+    ),
+    Row(
+        "D22",
+        Reason("CWMP 的个数与前缀", "counts and prefixes of CWMP"),
+        why_not=Reason("没有 TR-069 部分", "there is no TR-069 part"),
+        applicable=False,
+    ),
+    Row(
+        "D23",
+        Reason("FLUTE 的结束标志", "the close flag of FLUTE"),
+        why_not=Reason("没有单向广播部分", "there is no one-way delivery"),
+        applicable=False,
+    ),
+)
+
+ROWS = tuple(
+    sorted((*portals.ROWS, *times.ROWS, *streams.ROWS, *_WITHOUT), key=lambda row: int(row.name.removeprefix("D")))
+)

@@ -1,0 +1,63 @@
+"""The disagreements of old and new boxes: every row holds, and each fails as soon as its one tolerance is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from edge_server.bootstrap.intolerance import SWITCHES
+from stb_emulator.lab.disagreements import ROWS, Result, Status
+from tests.rows_lab import Village, make_village, try_rows
+
+pytestmark = pytest.mark.timeout(120)
+
+SHORT_S = 2.0
+"""Time-out of RTSP sessions where D15 is tried, so that it need not be waited for."""
+PORTALS = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D19", "D20")
+STREAMS = ("D9", "D10", "D11", "D12", "D13", "D16", "D17", "D24")
+SLOW = {"D14": ("D14", "D9", "D16"), "D15": ("D15", "D9", "D16"), "D18": ("D18", "D9", "D16")}
+"""What takes seconds is tried only where it is switched off."""
+OPEN = {"D8": Status.NOT_COVERED, "D21": Status.NOT_COVERED, "D22": Status.NOT_APPLICABLE, "D23": Status.NOT_APPLICABLE}
+
+
+@pytest.fixture(scope="module")
+def village(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Village]:
+    return make_village(tmp_path_factory.mktemp("rows"))
+
+
+def told(results: dict[str, Result]) -> str:
+    return "\n".join(f"{each.row} {each.status} {each.reason}" for each in results.values())
+
+
+def red(results: dict[str, Result]) -> list[str]:
+    return [name for name, each in results.items() if each.status is Status.RED]
+
+
+def test_every_row_holds_where_nothing_is_switched_off(village: Village) -> None:
+    results = try_rows(village, plays=True, session_timeout_s=SHORT_S)
+    expected = {row.name: OPEN.get(row.name, Status.GREEN) for row in ROWS}
+    assert {name: each.status for name, each in results.items()} == expected, told(results)
+    assert len(results) == 24
+    assert all(len(results[name].told) > 1 for name in expected if name not in OPEN), "one variant agrees with itself"
+
+
+@pytest.mark.parametrize("row", sorted(SWITCHES, key=lambda each: int(each[1:])))
+def test_a_row_fails_alone_when_its_tolerance_is_gone(village: Village, row: str, pytestconfig: pytest.Config) -> None:
+    rows = next((group for group in (PORTALS, STREAMS) if row in group), None) or SLOW[row]
+    settings: dict[str, object] = {"intolerant": row}
+    if pytestconfig.getoption("--deep"):
+        rows = ()
+    if row == "D15" or not rows:
+        settings["session_timeout_s"] = SHORT_S
+    results = try_rows(village, rows, **settings)
+    assert red(results) == [row], told(results)
+    assert sum(each.status is Status.GREEN for each in results.values()) == len(results) - (
+        1 if rows else 1 + len(OPEN)
+    )
+
+
+def test_a_stricter_box_fails_where_the_tolerance_is_its_own(village: Village) -> None:
+    results = try_rows(village, ("D13", "D9"), strict=("D13",))
+    assert red(results) == ["D13"], told(results)
+    assert "frame-limit" in results["D13"].reason
