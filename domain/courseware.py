@@ -108,7 +108,8 @@ class Courseware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     page: Asset | None = None
     """Entry page (HTML, UTF-8) of a picture-text item."""
     page_assets: tuple[Asset, ...] = ()
-    """Images that the page shows; their paths lie beside or below the page."""
+    """Images that the page shows, and the page cut into screens for televisions (``tv-1.html``, ``gbk-1.html``, docs of
+    ingest); their paths lie beside or below the page."""
     expires_at: str = ""
     """RFC 3339 UTC; not offered from then on. Empty: never."""
     offline_days: int = 0

@@ -5,7 +5,7 @@ set -euo pipefail
 packages=(
   ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-libav gstreamer1.0-plugins-ugly gir1.2-gst-rtsp-server-1.0 python3-gi nginx-light openssl
-  strace e2fsprogs iproute2 chromium kodi kodi-pvr-stalker xvfb pulseaudio
+  strace e2fsprogs iproute2 chromium fonts-noto-cjk kodi kodi-pvr-stalker xvfb pulseaudio
   kodi-pvr-iptvsimple xmltv-util mpv vlc-bin vlc-plugin-base multicat
 )
 [ "${1:-}" = bench ] && packages+=(rsync zsync casync curl wrk)

@@ -12,9 +12,12 @@ from urllib.parse import unquote, urlsplit
 import nh3
 from markdown_it import MarkdownIt
 
-from central_platform.ingest.page_images import write_images
+from central_platform.ingest.page_blocks import blocks_of
+from central_platform.ingest.page_images import WrittenImages, write_images
+from central_platform.ingest.page_screens import OLD, TELEVISION, write_screens
+from central_platform.ingest.page_split import Image, split
 from central_platform.ingest.refusal import RefusalReason, Refused
-from central_platform.ingest.results import MadePage, finished
+from central_platform.ingest.results import MadeFile, MadePage, finished
 
 PAGE_MAX_BYTES = 300_000
 """Page and images together (requirements REQ-CON-05)."""
@@ -22,6 +25,8 @@ TEXT_MAX_BYTES = 120_000
 SOURCE_MAX_BYTES = 8_000_000
 """The page as given; images may be written into it."""
 IMAGES_MAX_COUNT = 40
+SCREENS_MAX_COUNT = 400
+"""Of one kind; TEXT_MAX_BYTES of Chinese text fill about 150 on an old box."""
 
 _TAG_NAMES = (
     "a p br hr h1 h2 h3 h4 h5 h6 b strong i em u s sub sup small blockquote pre code ul ol li dl dt dd img div span "
@@ -88,15 +93,32 @@ def ingest_page(folder: Path, workdir: Path, on_progress: Callable[[float], None
     out = workdir / "page"
     out.mkdir(parents=True)
     page = out / "index.html"
-    page.write_text(_PAGE.format(title=html.escape(finder.title or source.stem), body=cleaned), encoding="utf-8")
+    title = finder.title or source.stem
+    page.write_text(_PAGE.format(title=html.escape(title), body=cleaned), encoding="utf-8")
     weight = page.stat().st_size
     if weight > TEXT_MAX_BYTES:
         raise Refused(RefusalReason.TOO_HEAVY, f"text of {weight} bytes, at most {TEXT_MAX_BYTES}")
     pictures = {names[value]: image for value, image in images.items()}
-    made = write_images(pictures, out, PAGE_MAX_BYTES - weight, on_progress)
+    written = write_images(pictures, out, PAGE_MAX_BYTES - weight, on_progress)
+    screens = _write_screens(cleaned, title, written, out)
     on_progress(1.0)
-    assets = tuple((name, finished(out / name, "image/jpeg")) for name in made)
-    return MadePage(finished(page, "text/html"), assets, ())
+    assets = tuple((name, finished(out / name, "image/jpeg")) for name in written.flowing)
+    return MadePage(finished(page, "text/html"), assets, (), screens)
+
+
+def _write_screens(body: str, title: str, written: WrittenImages, out: Path) -> tuple[tuple[str, MadeFile], ...]:
+    """Cut the page into screens, and return their files, the larger pictures among them."""
+    made = {each.name: "image/jpeg" for each in written.large.values() if each not in written.flowing.values()}
+    blocks = blocks_of(body)
+    for form, named in ((OLD, written.flowing), (TELEVISION, written.large)):
+        shown = {key: Image(each.name, each.width_px, each.height_px, each.length_bytes) for key, each in named.items()}
+        screens = split(blocks, form, shown)
+        if len(screens) > SCREENS_MAX_COUNT:
+            raise Refused(RefusalReason.TOO_HEAVY, f"{len(screens)} screens, at most {SCREENS_MAX_COUNT}")
+        for name, text in write_screens(screens, form, title).items():
+            (out / name).write_bytes(text)
+            made[name] = f"text/html; charset={form.charset}"
+    return tuple((name, finished(out / name, media_type)) for name, media_type in made.items())
 
 
 class _Finder(HTMLParser):

@@ -65,6 +65,8 @@ class MadePage:
     page: MadeFile
     assets: tuple[tuple[str, MadeFile], ...]
     warnings: tuple[str, ...]
+    screens: tuple[tuple[str, MadeFile], ...] = ()
+    """The same cut into screens for televisions, ``tv-1.html`` and ``gbk-1.html`` and on, and larger pictures."""
 
 
 Ingested = MadeVideo | MadePage

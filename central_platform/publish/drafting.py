@@ -37,7 +37,8 @@ def drafted(
         held=held,
     )
     if isinstance(made, MadePage):
-        files = {f"{base}/page/index.html": made.page} | {f"{base}/page/{name}": each for name, each in made.assets}
+        named = (*made.assets, *made.screens)
+        files = {f"{base}/page/index.html": made.page} | {f"{base}/page/{name}": each for name, each in named}
         page, *assets = (_asset(path, each) for path, each in files.items())
         item = structs.replace(common, page=page, page_assets=tuple(assets))
     else:

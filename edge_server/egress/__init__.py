@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from domain.courseware import Courseware
 from edge_server.catalog import CatalogView
 from edge_server.packager import Shelf
 from runtime.clock import Clock
@@ -59,6 +60,29 @@ class Resource:
 def from_file(head: bytes, file: Path, ranges: Iterable[tuple[int, int]]) -> tuple[bytes | FileRange, ...]:
     """Put bytes in front of ranges (position, length in bytes) of a file."""
     return (head, *(FileRange(file, at, length_bytes) for at, length_bytes in ranges))
+
+
+@dataclass(frozen=True, slots=True)
+class Screens:
+    """Names of the first screens of a picture-text lesson, beside its page."""
+
+    old: str
+    """640 by 530, GBK."""
+    television: str
+    """1280 by 720."""
+
+
+FIRST_SCREENS = Screens("gbk-1.html", "tv-1.html")
+
+
+def screens_of(item: Courseware) -> Screens | None:
+    """Tell whether a picture-text lesson was cut into screens; those ingested before there were screens were not."""
+    if item.page is None:
+        return None
+    folder = item.page.path.rpartition("/")[0]
+    names = {asset.path for asset in item.page_assets}
+    wanted = (FIRST_SCREENS.old, FIRST_SCREENS.television)
+    return FIRST_SCREENS if all(f"{folder}/{name}" in names for name in wanted) else None
 
 
 Find = Callable[[str], Resource | None]

@@ -6,14 +6,23 @@ import posixpath
 
 from domain.courseware import Asset, Courseware
 from edge_server.catalog import CatalogView
-from edge_server.egress import REVALIDATE, EgressContext, FileRange, Find, Resource, etag_of, moment
+from edge_server.egress import REVALIDATE, EgressContext, FileRange, Find, Resource, etag_of, moment, screens_of
 from edge_server.store import StoredFile
 
+_NOSNIFF = ("X-Content-Type-Options", "nosniff")
 _LESSON_POLICY = (
     ("Content-Security-Policy", "default-src 'self' data: 'unsafe-inline'; script-src 'none'; object-src 'none'"),
-    ("X-Content-Type-Options", "nosniff"),
+    _NOSNIFF,
 )
 """Pages and pictures were cleaned when they were published; a browser is told so too (an SVG is a page as well)."""
+_SCREEN_POLICY = (
+    (
+        "Content-Security-Policy",
+        "default-src 'self' data: 'unsafe-inline'; script-src 'self'; object-src 'none'; base-uri 'none'",
+    ),
+    _NOSNIFF,
+)
+"""A screen is walked by a script, ours; no file of a lesson is served as one."""
 
 
 _ANYWHERE = (("Access-Control-Allow-Origin", "*"),)
@@ -53,8 +62,10 @@ def _asset(view: CatalogView, item: Courseware | None, asset: Asset | None) -> R
     stored = view.file(asset.path) if asset else None
     if item is None or asset is None or stored is None:
         return None
-    is_page = asset is item.page
-    return _whole(item, stored, "text/html; charset=utf-8" if is_page else asset.media_type, _LESSON_POLICY)
+    if asset is item.page:
+        return _whole(item, stored, "text/html; charset=utf-8", _LESSON_POLICY)
+    is_screen = asset.media_type.startswith("text/html;")
+    return _whole(item, stored, asset.media_type, _SCREEN_POLICY if is_screen else _LESSON_POLICY)
 
 
 def _whole(
@@ -75,6 +86,8 @@ def _asset_of(item: Courseware, name: str) -> Asset | None:
     """Find a file of a picture-text lesson by its name beside the page; no path is ever built from the request."""
     if item.page is None:
         return None
+    if name == "" and screens_of(item) is not None:
+        return None  # which of them depends on who asks: see pages
     if name in ("", posixpath.basename(item.page.path)):
         return item.page
     folder = posixpath.dirname(item.page.path)

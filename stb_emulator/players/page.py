@@ -1,4 +1,4 @@
-"""A picture-text lesson on a television: the page, every picture on it, the charset, the weight (REQ-CON-05)."""
+"""A picture-text lesson on a television: every screen of it, every picture, the charset, the weight (REQ-CON-05)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from stb_emulator.players import Playing
 
 WEIGHT_MAX_BYTES = 300 * 1000
 PICTURES_MAX_COUNT = 100
+SCREENS_MAX_COUNT = 500
 HOPS = 3
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?\s*([\w-]+)", re.IGNORECASE)
+_PLACE = re.compile(r"第\s*(\d+)\s*页，共\s*(\d+)\s*页")
 
 
 class _Page(HTMLParser):
@@ -28,7 +30,11 @@ class _Page(HTMLParser):
         self.pictures: list[str] = []
         self.others: list[str] = []
         self.charset = ""
-        self.words = 0
+        self.text = ""
+        self.next = ""
+        """Where the link to the next screen leads."""
+        self.stops = 0
+        """Links that a remote control can go to."""
         self._hidden = 0
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -37,6 +43,10 @@ class _Page(HTMLParser):
             self.pictures.append(values["src"])
         elif tag == "link" and "stylesheet" in values.get("rel", "").split() and values.get("href"):
             self.others.append(values["href"])
+        elif tag == "a" and values.get("href"):
+            self.stops += 1
+            if values.get("rel") == "next":
+                self.next = values["href"]
         elif tag == "meta":
             found = values.get("charset") or (_CHARSET.findall(values.get("content", "")) or [""])[0]
             self.charset = self.charset or found
@@ -49,7 +59,13 @@ class _Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if not self._hidden:
-            self.words += len("".join(data.split()))
+            self.text += data
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Which screen of how many it says it is."""
+        found = _PLACE.search(self.text)
+        return (int(found[1]), int(found[2])) if found else None
 
 
 class PagePlayer:
@@ -60,30 +76,52 @@ class PagePlayer:
         tally, clock = playing.decoder.tally, playing.clock
         tally.asked_at = clock.monotonic()
         tally.transport = "HTTP page"
-        reply = await playing.line.ask("GET", playing.offer.url, Stage.FETCH, hops=HOPS)
-        if reply.status != 200:
-            raise PlayError(Stage.FETCH, f"页面 HTTP {reply.status}", f"HTTP {reply.status} for the page")
-        page = read_page(reply)
+        url, seen = playing.offer.url, set[str]()
+        pictures: dict[str, int] = {}
+        while url:
+            reply = await playing.line.ask("GET", url, Stage.FETCH, hops=HOPS)
+            if reply.status != 200:
+                raise PlayError(Stage.FETCH, f"页面 HTTP {reply.status}", f"HTTP {reply.status} for {url[-100:]}")
+            if reply.url in seen or len(seen) >= SCREENS_MAX_COUNT:
+                raise PlayError(Stage.CONTENT, "翻页没有尽头", f"the next screen leads round in a ring: {url[-100:]}")
+            seen.add(reply.url)
+            page = read_page(reply)
+            tally.transport = f"HTTP page {page.charset.lower()}"
+            check_place(page, len(seen))
+            weight = await self._pictures(playing, reply, page, pictures)
+            if tally.leg.first_picture_at is None:
+                # A screen is there when all of it is there: text and every picture.
+                tally.leg.first_picture_at = clock.monotonic()
+            if weight > WEIGHT_MAX_BYTES:
+                raise PlayError(
+                    Stage.CONTENT,
+                    f"页面过重：{weight // 1000} KB",
+                    f"page and pictures weigh {weight // 1000} KB; at most {WEIGHT_MAX_BYTES // 1000}",
+                )
+            url = urljoin(reply.url, page.next) if page.next else ""
+        tally.pictures = len(pictures)
+        if page.place is not None:
+            tally.transport += f", {len(seen)} screens"
+
+    async def _pictures(self, playing: Playing, reply: Reply, page: _Page, known: dict[str, int]) -> int:
+        """Fetch and decode what a screen shows; return the bytes of all of it. What was fetched before is kept."""
         weight = len(reply.body)
-        for address in dict.fromkeys(page.others):
-            weight += len((await self._get(playing, reply.url, address)).body)
-        pictures = [p for p in dict.fromkeys(page.pictures) if not p.startswith("data:")]
-        if len(pictures) > PICTURES_MAX_COUNT:
-            raise PlayError(Stage.CONTENT, "图片过多", f"{len(pictures)} pictures on one page")
-        for address in pictures:
-            body = (await self._get(playing, reply.url, address)).body
-            weight += len(body)
-            decode_picture(body, address)
-            tally.pictures += 1
-        # A page is there when all of it is there: text and every picture.
-        tally.leg.first_picture_at = clock.monotonic()
-        tally.bytes = weight
-        if weight > WEIGHT_MAX_BYTES:
-            raise PlayError(
-                Stage.CONTENT,
-                f"页面过重：{weight // 1000} KB",
-                f"page and pictures weigh {weight // 1000} KB; at most {WEIGHT_MAX_BYTES // 1000}",
-            )
+        playing.decoder.tally.bytes += weight
+        addresses = [each for each in dict.fromkeys(page.pictures) if not each.startswith("data:")]
+        if len(addresses) > PICTURES_MAX_COUNT:
+            raise PlayError(Stage.CONTENT, "图片过多", f"{len(addresses)} pictures on one page")
+        for address in [*dict.fromkeys(page.others), *addresses]:
+            target = urljoin(reply.url, address)
+            if target not in known:
+                body = (await self._get(playing, reply.url, address)).body
+                playing.decoder.tally.bytes += len(body)
+                if address in addresses:
+                    decode_picture(body, address)
+                    known[target] = len(body)
+                else:
+                    weight += len(body)
+            weight += known.get(target, 0)
+        return weight
 
     async def _get(self, playing: Playing, base: str, address: str) -> Reply:
         reply = await playing.line.ask("GET", urljoin(base, address), Stage.FETCH, hops=HOPS)
@@ -120,11 +158,32 @@ def read_page(reply: Reply) -> _Page:
     page = _Page()
     page.feed(text)
     page.close()
+    page.charset = charset
     if "\ufffd" in text:
         raise PlayError(Stage.CONTENT, "页面有乱码", "the page has replacement characters (U+FFFD)")
-    if not page.words:
+    if not page.text.strip():
         raise PlayError(Stage.CONTENT, "页面没有文字", "there is no text on the page")
     return page
+
+
+def check_place(page: _Page, number: int) -> None:
+    """Compare what a screen says of its place with the screens that were walked.
+
+    Raises:
+        PlayError: it is another one, or the link to the next is missing, or too many.
+    """
+    if page.place is None:
+        if number > 1:
+            raise PlayError(Stage.CONTENT, "页面没有页码", f"screen {number} does not say which it is")
+        return
+    at, last = page.place
+    if at != number:
+        raise PlayError(Stage.CONTENT, f"页码不对：第 {at} 页", f"screen {number} says that it is screen {at}")
+    if bool(page.next) != (at < last):
+        words = f"screen {at} of {last} has {'a' if page.next else 'no'} next one"
+        raise PlayError(Stage.CONTENT, f"第 {at} 页，共 {last} 页，翻页不对", words)
+    if not page.stops:
+        raise PlayError(Stage.CONTENT, "页面没有可选的链接", f"screen {at} has no link that a remote control can go to")
 
 
 def _known(charset: str) -> str:

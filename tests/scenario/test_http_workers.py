@@ -68,7 +68,9 @@ def test_page_medium_page_medium_over_processes(served: Served) -> None:
                 reply = ask_on(connection, f"/media/{served.video}/R12.mp4", "Range: bytes=100-4999")
                 assert (reply.status, reply.body) == (206, whole[100:5000])
                 assert ask_on(connection, f"/lessons/{served.page}").status == 301
-                assert ask_on(connection, f"/lessons/{served.page}/").status == 200
+                sent_on = ask_on(connection, f"/lessons/{served.page}/", "User-Agent: CTC/2.0")
+                assert (sent_on.status, sent_on.fields["location"]) == (302, f"/lessons/{served.page}/gbk-1.html")
+                assert ask_on(connection, sent_on.fields["location"]).fields["content-type"] == "text/html; charset=gbk"
                 assert ask_on(connection, "/media/none/R12.mp4").status == 404
     log = served.edge / "access.log"
     lines = log.read_text().splitlines()
@@ -141,6 +143,6 @@ def test_what_is_withdrawn_ends_in_every_worker(made: tuple[Path, str, str]) -> 
         run("central-platform", "withdraw", served.video, "--dir", str(served.central), "--json")
         run("edge-server", "sync", "--dir", str(served.edge), "--json")
         assert {ask_on(each, path, "Range: bytes=0-9").status for each in connections} == {404}
-        assert {ask_on(each, f"/lessons/{served.page}/").status for each in connections} == {200}
+        assert {ask_on(each, f"/lessons/{served.page}/index.html").status for each in connections} == {200}
         for each in connections:
             each.close()

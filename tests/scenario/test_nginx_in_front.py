@@ -103,9 +103,9 @@ def test_what_the_edge_does_not_allow_nginx_does_not_send(fronted: Fronted) -> N
 
 
 def test_pages_keep_their_policy_and_come_from_the_edge(fronted: Fronted) -> None:
-    page = fronted.ask(f"/lessons/{fronted.served.page}/")
+    page = fronted.ask(f"/lessons/{fronted.served.page}/index.html")
     assert page.status == 200 and "script-src 'none'" in page.fields["content-security-policy"]
-    assert fronted.ask(f"/lessons/{fronted.served.page}/", direct=True).body == page.body
+    assert fronted.ask(f"/lessons/{fronted.served.page}/index.html", direct=True).body == page.body
 
 
 @pytest.mark.stranger("ffmpeg")

@@ -108,6 +108,10 @@ def test_one_box_of_each_kind_counts_every_frame(served: Served) -> None:
     assert excused == [(name, served.page) for name in apps]
     assert len(rows) == 2 * len(load_all()) - len(apps) and all(row["ok"] for row in rows), rows
     assert {row["frames"] for row in rows if row["lesson"] == served.video} == {served.frames}
+    ways = {row["box"]: row["transport"] for row in rows if row["lesson"] == served.page}
+    old = {name for name, box in load_all().items() if box.era == "old" and name not in apps}
+    assert {name for name, way in ways.items() if way.startswith("HTTP page gbk")} >= old - {"mag250"}
+    assert ways["pc_progressive"] == "HTTP page utf-8" and "screens" in ways["new_hls_ts"]
 
 
 def get(served: Served, path: str, *fields: str) -> tuple[int, dict[str, str], bytes]:
@@ -142,7 +146,18 @@ def test_new_boxes_see_the_catalogue_and_pages_open(served: Served) -> None:
     status, fields, _ = get(served, "/api/v1/catalogue")
     assert get(served, "/api/v1/catalogue", f"If-None-Match: {fields['etag']}")[0] == 304
     assert status == 200
-    for path in ("/", f"/watch/{served.video}", f"/lessons/{served.page}/", f"/posters/{served.video}.jpg", "/healthz"):
+    lesson = f"/lessons/{served.page}/"
+    for agent, name in (("CTC/2.0", "gbk-1"), ("SMART-TV; Tizen 5.0", "tv-1"), ("Chrome/150.0", "index")):
+        status, fields, _ = get(served, lesson, f"User-Agent: {agent}")
+        assert (status, fields["location"], fields["vary"]) == (302, f"{lesson}{name}.html", "User-Agent")
+    for path in (
+        "/",
+        f"/watch/{served.video}",
+        f"{lesson}index.html",
+        f"{lesson}tv-1.html",
+        f"/posters/{served.video}.jpg",
+        "/healthz",
+    ):
         assert get(served, path)[0] == 200, path
     for path in ("/watch/1", "/lessons/1/", "/media/1/R12.mp4", "/lessons/../../etc/passwd", "/nothing"):
         assert get(served, path)[0] == 404, path

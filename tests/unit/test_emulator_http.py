@@ -128,6 +128,58 @@ async def test_bad_pages_are_told_apart(files: HttpFiles, change: dict, stage: S
     assert word in row.reason
 
 
+def _screens(files: HttpFiles, *bodies: str) -> None:
+    """Let the page be the first of screens in GBK."""
+    head = '<html><head><meta http-equiv="Content-Type" content="text/html; charset=GBK"></head>'
+    for number, body in enumerate(bodies, start=1):
+        path = "/page/" if number == 1 else f"/page/{number}.html"
+        files.files[path] = ("text/html; charset=gbk", f"{head}{body}<a href='back'>返回</a></html>".encode("gbk"))
+
+
+ONE = "第 1 页，共 3 页 €<img src='a.png'><a rel='next' href='2.html'>下一页</a>".replace("€", "&#8364;")
+TWO = "第 2 页，共 3 页<img src='b.png'><img src='a.png'><a rel='next' href='3.html'>下一页</a>"
+THREE = "第 3 页，共 3 页"
+
+
+async def test_all_screens_of_a_lesson_are_walked(files: HttpFiles) -> None:
+    _screens(files, ONE, TWO, THREE)
+    files.files["/page/b.png"] = ("image/png", PNG)
+    row = await _watch(files, "pc_progressive", "p1")
+    assert (row.ok, row.reason, row.frames) == (True, "", 2)
+    assert row.transport == "HTTP page gbk, 3 screens"
+    bodies = [files.files[path][1] for path in ("/page/", "/page/2.html", "/page/3.html")]
+    assert row.bytes == sum(map(len, bodies)) + 2 * len(PNG), "a picture is fetched once"
+
+
+@pytest.mark.parametrize(
+    ("screens", "word"),
+    [
+        ((ONE, TWO.replace("3.html", "2.html"), THREE), "ring"),
+        ((ONE, THREE.replace("3 页，", "2 页，")), "has no next"),
+        ((ONE, TWO.replace("第 2", "第 3"), THREE), "says that it is screen 3"),
+        ((ONE, "没有页码", THREE), "does not say which"),
+        ((ONE, TWO, THREE + "<a rel='next' href='4.html'>下一页</a>", THREE), "has a next"),
+        ((ONE, TWO), "404"),
+    ],
+)
+async def test_screens_that_do_not_follow_each_other(files: HttpFiles, screens: tuple[str, ...], word: str) -> None:
+    _screens(files, *screens)
+    files.files["/page/b.png"] = ("image/png", PNG)
+    row = await _watch(files, "pc_progressive", "p1")
+    assert not row.ok and word in row.reason
+
+
+async def test_the_weight_of_each_screen_counts(files: HttpFiles) -> None:
+    """Two screens of 200 kB each are fine, one of 400 kB is not."""
+    _screens(files, ONE, TWO.replace("<img src='a.png'>", ""), THREE)
+    for name in ("a", "b"):
+        files.files[f"/page/{name}.png"] = ("image/png", PNG + bytes(200_000))
+    assert (await _watch(files, "pc_progressive", "p1")).ok
+    _screens(files, ONE, TWO, THREE)
+    row = await _watch(files, "pc_progressive", "p1")
+    assert not row.ok and "at most 300" in row.reason
+
+
 def _text(files: HttpFiles, path: str, old: str, new: str) -> None:
     kind, data = files.files[path]
     assert old.encode() in data

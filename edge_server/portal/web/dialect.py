@@ -72,9 +72,10 @@ class WebDialect:
         chosen = next((each for each in columns if each.column_id == query.get("column")), first)
         tabs, more = listing.tabs_around(view, chosen.column_id if chosen else None, asker.room.tabs)
         items = view.items_in(chosen.column_id) if chosen else ()
-        part = listing.part_of(
-            [listing.card(each, asker.room) for each in items], asker.number("page"), asker.room.cards
-        )
+        number, left = asker.number("page"), view.item(query.get("at", "")) if "page" not in query else None
+        if left is not None:  # who comes back from a lesson that does not know its page
+            number = listing.page_with(left, view, asker.room.cards)
+        part = listing.part_of([listing.card(each, asker.room) for each in items], number, asker.room.cards)
         return self._papers.write(
             "home.html",
             asker,
