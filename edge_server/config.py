@@ -91,6 +91,14 @@ class EdgeConfig:
     multicast_interface: str = setting(
         "", "IPv4 address of the interface that multicast leaves by; empty: by the routes."
     )
+    multicast_fec: str = setting(
+        "", "Reed-Solomon packets beside each RTP group, on the port below it: `100+5` protects 100 by 5; empty: none."
+    )
+    fcc_port: int = setting(
+        0, "UDP port of fast channel change for RTP groups; 15970 as Telecom's boxes know it, 8027 Huawei's; 0: none."
+    )
+    fcc_rate: float = setting(1.3, "Rate of such a burst, times the rate of the channel; 1.1 to 2.")
+    fcc_max_bursts: int = setting(50, "Such bursts at the same time; more boxes are told to join the group at once.")
     pacing_chunks_max_bytes: int = setting(134217728, "Bytes of ready packets kept in memory for RTSP and multicast.")
     pacing_late_max_ms: float = setting(
         120.0, "Milliseconds of lateness of RTSP media (p99 of 5 s) above which new sessions are refused with 453."

@@ -102,6 +102,53 @@ def protect(packets: Sequence[bytes], parity_count: int, points: Points = "numbe
     )
 
 
+class Block:
+    """The parity of one block whose packets come one after the other, so that the work is spread over their times."""
+
+    def __init__(self, count: int, parity_count: int, points: Points = "numbers") -> None:
+        """Begin a block of ``count`` packets.
+
+        Raises:
+            FecError: more packets than the field has points for.
+        """
+        self._matrix = generator(count, parity_count, points)
+        self._sums = np.zeros((parity_count, PROTECTED_MAX_BYTES), np.uint8)
+        self._first = self._fed = self._length = 0
+
+    @property
+    def full(self) -> bool:
+        """Tell whether all packets of the block are there."""
+        return self._fed == int(self._matrix.shape[1])
+
+    def feed(self, packet: bytes | memoryview) -> None:
+        """Take the next RTP packet; their sequence numbers follow one another.
+
+        Raises:
+            FecError: the block is full, or the packet is too long.
+        """
+        size = len(packet)
+        if self.full or not HEADER_BYTES <= size <= PROTECTED_MAX_BYTES:
+            raise FecError(f"packet {self._fed} of {size} bytes does not belong here")
+        if not self._fed:
+            self._first = int.from_bytes(packet[2:4], "big")
+        self._sums[:, :size] ^= _MUL[self._matrix[:, self._fed]].take(np.frombuffer(packet, np.uint8), axis=1)
+        self._fed, self._length = self._fed + 1, max(self._length, size)
+
+    def parities(self) -> tuple[Parity, ...]:
+        """Return the parity packets of a full block.
+
+        Raises:
+            FecError: packets are missing.
+        """
+        if not self.full:
+            raise FecError(f"{self._fed} packets of {self._matrix.shape[1]}")
+        last, length = (self._first + self._fed - 1) & 0xFFFF, self._length
+        return tuple(
+            Parity(self._first, last, len(self._sums), index, length, sums[:length].tobytes())
+            for index, sums in enumerate(self._sums)
+        )
+
+
 def mend(
     received: Mapping[int, bytes], parities: Mapping[int, bytes], shape: Parity, points: Points = "numbers"
 ) -> dict[int, bytes]:

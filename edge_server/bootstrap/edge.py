@@ -21,11 +21,11 @@ from edge_server.bootstrap.http_settings import check_api_origin, check_http, ma
 from edge_server.bootstrap.intolerance import make_intolerance
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
-from edge_server.bootstrap.linear import make_channels, make_windows, plans_of
+from edge_server.bootstrap.linear import linear_groups, make_channels, make_windows, plans_of
 from edge_server.bootstrap.live import listed, lives_of, make_groups, make_lives
 from edge_server.bootstrap.media import make_media
 from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
-from edge_server.bootstrap.pacing import check_pacing, make_linear_multicast, make_multicast, make_pacing
+from edge_server.bootstrap.pacing import check_pacing, make_pacing
 from edge_server.bootstrap.records import Heart, Pulse, home_of, make_pusher, open_recorder
 from edge_server.bootstrap.segment import Segment, make_segment
 from edge_server.bootstrap.worker import Start, shared_memory
@@ -274,6 +274,7 @@ class Edge:
         whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers, door=admission.door, lives=lives.find)
         logins, boxes = make_logins(config, self.accounts), make_box_logins(config, self.boxes, self.accounts)
         shared, segment = self.lan.relay, make_segment(config.legacy_networks)
+        groups = linear_groups(config, ctx, channels, windows, pacing)
         monitoring = make_monitoring(
             config,
             self.root,
@@ -285,6 +286,7 @@ class Edge:
             presence=self._presence,
             logins=logins,
             boxes=boxes,
+            groups=groups,
         )
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
         http = HttpPort(
@@ -320,10 +322,7 @@ class Edge:
             SeenKeeper(self.root / BOXES_SEEN_NAME, boxes, self.clock),
         ]
         stack += self._recording(viewings)
-        if config.multicast:
-            stack.append(make_multicast(config, ctx, pacing))
-        if any(each.multicast for each in plans_of(config)):
-            stack.append(make_linear_multicast(config, channels, windows, pacing, self.clock))
+        stack += groups.services
         if any(each.plan.address for each in lives.channels.values()):
             stack.append(make_groups(lives, config))
         if config.lan_find:

@@ -9,6 +9,7 @@ from pathlib import Path
 from aiohttp import web
 
 from edge_server.bootstrap.admission import Admission
+from edge_server.bootstrap.linear import Groups
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext
 from edge_server.egress.rtsp import RtspService
@@ -51,6 +52,7 @@ def make_monitoring(
     presence: Presence,
     logins: Logins,
     boxes: BoxLogins,
+    groups: Groups,
 ) -> list[web.RouteDef]:
     """Make the routes; ``rows`` are the counts of all processes of the HTTP port.
 
@@ -73,6 +75,9 @@ def make_monitoring(
         logins={"authenticator": lambda: dict(logins.refusals), "mac": lambda: dict(boxes.refusals)},
         boxes=lambda: presence.count(clock.monotonic()),
         pacer=rtsp.pacing.pacer,
+        groups=lambda: groups.sent,
+        bursts=lambda: len(groups.fcc) if groups.fcc is not None else 0,
+        fcc=lambda: groups.fcc.counters if groups.fcc is not None else {},
         view=ctx.view,
         to_package=lambda: ctx.shelf.waiting,
         utc_s=lambda: clock.utc().timestamp(),

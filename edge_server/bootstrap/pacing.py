@@ -6,10 +6,9 @@ from ipaddress import IPv4Address
 
 from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext
-from edge_server.egress.multicast import Group, LinearMulticast, MulticastService, parse_groups
-from edge_server.linear.following import FollowingChannels
-from edge_server.pacing.joined import Windows
+from edge_server.egress.multicast import Group, MulticastService, Wire, parse_groups
 from edge_server.pacing.limits import PRIORITIES
+from edge_server.pacing.repair import Shape, parse_shape
 from edge_server.pacing.service import Pacing
 from edge_server.pacing.timeline import BLOCK_MAX_BYTES
 from runtime.clock import Clock
@@ -36,6 +35,13 @@ def check_pacing(config: EdgeConfig) -> None:
         except ValueError as error:
             raise ConfigError(f"multicast_interface: {error}") from error
     _groups(config)
+    _shape(config)
+    if not 0 <= config.fcc_port < 65536:
+        raise ConfigError(f"fcc_port: {config.fcc_port}; write a UDP port, or 0 for none")
+    if not 1.1 <= config.fcc_rate <= 2.0:
+        raise ConfigError(f"fcc_rate: {config.fcc_rate:g}; write 1.1 to 2")
+    if config.fcc_max_bursts < 1:
+        raise ConfigError(f"fcc_max_bursts: {config.fcc_max_bursts}; write 1 or more")
 
 
 def make_pacing(config: EdgeConfig, clock: Clock) -> Pacing:
@@ -48,18 +54,14 @@ def make_pacing(config: EdgeConfig, clock: Clock) -> Pacing:
     )
 
 
-def make_multicast(config: EdgeConfig, ctx: EgressContext, pacing: Pacing) -> MulticastService:
+def make_wire(config: EdgeConfig) -> Wire:
+    """Make what all groups have in common."""
+    return Wire(config.multicast_ttl, config.multicast_interface, _shape(config), {} if config.fcc_port else None)
+
+
+def make_multicast(config: EdgeConfig, ctx: EgressContext, pacing: Pacing, wire: Wire) -> MulticastService:
     """Make the service of the multicast groups."""
-    ttl, interface = config.multicast_ttl, config.multicast_interface
-    return MulticastService(_groups(config), ctx, pacing, ttl=ttl, interface=interface)
-
-
-def make_linear_multicast(
-    config: EdgeConfig, channels: FollowingChannels, windows: Windows, pacing: Pacing, clock: Clock
-) -> LinearMulticast:
-    """Make the service of the linear channels' groups."""
-    ttl, interface = config.multicast_ttl, config.multicast_interface
-    return LinearMulticast(channels.current, windows, clock, pacing, ttl=ttl, interface=interface)
+    return MulticastService(_groups(config), ctx, pacing, wire)
 
 
 def _groups(config: EdgeConfig) -> tuple[Group, ...]:
@@ -67,3 +69,10 @@ def _groups(config: EdgeConfig) -> tuple[Group, ...]:
         return parse_groups(config.multicast)
     except ValueError as error:
         raise ConfigError(f"multicast: {error}") from error
+
+
+def _shape(config: EdgeConfig) -> Shape | None:
+    try:
+        return parse_shape(config.multicast_fec)
+    except ValueError as error:
+        raise ConfigError(f"multicast_fec: {error}") from error

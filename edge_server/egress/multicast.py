@@ -13,18 +13,20 @@ import secrets
 import socket
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 
 import structlog
 
 from edge_server.egress import EgressContext
 from edge_server.linear import LinearChannel
 from edge_server.pacing.framing import Frame
+from edge_server.pacing.group_sink import Beside, GroupSink
 from edge_server.pacing.joined import Window, Windows
 from edge_server.pacing.library import Library, Shelved
+from edge_server.pacing.recent import Recent
+from edge_server.pacing.repair import Repair, Shape
 from edge_server.pacing.service import Pacing
-from edge_server.pacing.sink import UdpSink
 from edge_server.pacing.stream import Stream
 from runtime.clock import Clock
 
@@ -79,7 +81,52 @@ def parse_groups(text: str) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-class _Round(UdpSink):
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How all groups are sent, and what goes on beside those of RTP."""
+
+    ttl: int = 1
+    """How many routers the packets may pass, and one."""
+    interface: str = ""
+    """IPv4 address of the interface to send from; empty for the one that the routes name."""
+    shape: Shape | None = None
+    """Of the parity packets, which go to the port below the group's; None for none."""
+    recents: dict[tuple[str, int], Recent] | None = None
+    """Gets what was sent lately, by group and port; None when nobody wants to know."""
+    counters: Counter[str] = field(default_factory=Counter)
+
+    def open(self, address: str, port: int) -> socket.socket:
+        """Open a socket that sends to a group.
+
+        Raises:
+            OSError: no way out.
+        """
+        return open_out(address, port, ttl=self.ttl, interface=self.interface)
+
+    def beside(self, address: str, port: int, stack: ExitStack) -> Beside:
+        """Begin what goes on beside an RTP stream; the stack ends it.
+
+        Raises:
+            OSError: no way out.
+        """
+        recent = None
+        if self.recents is not None:
+            recents, key, recent = self.recents, (address, port), Recent()
+            recents[key] = recent
+            stack.callback(_end, recents, key, recent)
+        if self.shape is None:
+            return Beside(recent)
+        repair = Repair(self.shape, ssrc=secrets.randbits(32), sequence=secrets.randbits(16))
+        return Beside(recent, repair, stack.enter_context(self.open(address, port - 1)))
+
+
+def _end(recents: dict[tuple[str, int], Recent], key: tuple[str, int], recent: Recent) -> None:
+    recent.ended = True
+    if recents.get(key) is recent:
+        del recents[key]
+
+
+class _Round(GroupSink):
     """Begins again where the last byte has been sent, at the moment when the clock gets there."""
 
     def pump(self, now: float, unix_s: float) -> None:
@@ -92,22 +139,18 @@ class _Round(UdpSink):
 class MulticastService:
     """A ``runtime.service.Service``; does nothing without groups."""
 
-    def __init__(
-        self, groups: tuple[Group, ...], ctx: EgressContext, pacing: Pacing, *, ttl: int = 1, interface: str = ""
-    ) -> None:
+    def __init__(self, groups: tuple[Group, ...], ctx: EgressContext, pacing: Pacing, wire: Wire) -> None:
         """Prepare; nothing is sent yet.
 
         Args:
             groups: what to send where.
             ctx: catalogue view, packaged files, clock.
             pacing: the process's pacer, run by somebody else.
-            ttl: how many routers the packets may pass, and one.
-            interface: IPv4 address of the interface to send from; empty for the one that the routes name.
+            wire: how to send.
         """
-        self.counters: Counter[str] = Counter()
+        self.counters, self._wire = wire.counters, wire
         self._groups, self._clock, self._pacing = groups, ctx.clock, pacing
         self._library = Library(ctx.view, ctx.shelf, pacing.chunks)
-        self._ttl, self._interface = ttl, interface
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Send until cancelled."""
@@ -145,22 +188,24 @@ class MulticastService:
         numbers = secrets.randbits(32), secrets.randbits(16), secrets.randbits(32)
         ssrc, sequence, timestamp = numbers
         stream = Stream(title.timeline, rtp=group.rtp, ssrc=ssrc, sequence=sequence, timestamp=timestamp, now=now)
-        data = self._socket(group.address, group.port)
+        stack = ExitStack()
         try:
-            control = self._socket(group.address, group.port + 1) if group.rtp else None
+            beside = self._wire.beside(group.address, group.port, stack) if group.rtp else Beside()
+            data = stack.enter_context(self._wire.open(group.address, group.port))
+            control = stack.enter_context(self._wire.open(group.address, group.port + 1)) if group.rtp else None
             source = self._pacing.chunks.open(title.file, title.timeline.packets)
         except OSError:
-            data.close()
+            stack.close()
             raise
         sink = _Round(
             source,
             stream,
             Frame(group.rtp),
             title.preamble,
-            lambda: None,
             data=data,
             control=control,
             counters=self.counters,
+            beside=beside,
         )
         stream.play(0, now)
         self._pacing.pacer.add(sink, over.set)
@@ -175,9 +220,7 @@ class MulticastService:
             self._pacing.pacer.remove(sink)
             sink.goodbye(clock.monotonic(), clock.utc().timestamp())
             sink.close()
-
-    def _socket(self, address: str, port: int) -> socket.socket:
-        return open_out(address, port, ttl=self._ttl, interface=self._interface)
+            stack.close()
 
 
 def open_out(address: str, port: int, *, ttl: int, interface: str) -> socket.socket:
@@ -208,9 +251,10 @@ class _Out:
     ssrc: int
     sequence: int
     timestamp: int
+    beside: Beside
 
 
-class _Chained(UdpSink):
+class _Chained(GroupSink):
     """Says at once when the last byte has been sent: another window goes on there."""
 
     sent: Callable[[], None] = staticmethod(lambda: None)
@@ -231,14 +275,11 @@ class LinearMulticast:
         windows: Windows,
         clock: Clock,
         pacing: Pacing,
-        *,
-        ttl: int = 1,
-        interface: str = "",
+        wire: Wire,
     ) -> None:
         """Prepare; nothing is sent yet. ``channels`` gives those of now; for the rest see `MulticastService`."""
-        self.counters: Counter[str] = Counter()
+        self.counters, self._wire = wire.counters, wire
         self._channels, self._windows, self._clock, self._pacing = channels, windows, clock, pacing
-        self._ttl, self._interface = ttl, interface
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Send until cancelled."""
@@ -258,14 +299,14 @@ class LinearMulticast:
 
     async def _serve(self, channel_id: str, group: str, rtp: bool) -> None:
         """Send one channel until it is another one, or something fails; `run` begins it again."""
-        address, port = group.rsplit(":", 1)
-        opened: list[socket.socket] = []
+        address, digits = group.rsplit(":", 1)
+        port, stack = int(digits), ExitStack()
         try:
-            for number in (0, 1)[: 1 + rtp]:
-                opened.append(open_out(address, int(port) + number, ttl=self._ttl, interface=self._interface))
-            control = opened[1] if rtp else None
+            beside = self._wire.beside(address, port, stack) if rtp else Beside()
+            data = stack.enter_context(self._wire.open(address, port))
+            control = stack.enter_context(self._wire.open(address, port + 1)) if rtp else None
             numbers = secrets.randbits(32), secrets.randbits(16), secrets.randbits(32)
-            out: _Out | None = _Out(opened[0], control, *numbers)
+            out: _Out | None = _Out(data, control, *numbers, beside)
             now, moment = self._clock.monotonic(), self._clock.utc()
             window = self._windows.at(channel_id, moment)
             begin_s, offset_bytes = (0.0, 0) if window is None else window.seek(window.npt_of(moment))
@@ -285,8 +326,7 @@ class LinearMulticast:
             self.counters["channels failed"] += 1
             log.warning("multicast channel failed", channel=channel_id, group=group, why=str(error))
         finally:
-            for each in opened:
-                each.close()
+            stack.close()
 
     def _ahead_s(self, window: Window, now: float) -> float:
         """Return how far a window that begins at this monotonic time is ahead of the schedule."""
@@ -314,10 +354,10 @@ class LinearMulticast:
             stream,
             Frame(out.control is not None),
             window.preamble,
-            lambda: None,
             data=out.data.dup(),
             control=None if out.control is None else out.control.dup(),
             counters=self.counters,
+            beside=out.beside,
         )
         sink.sent = sent.set
         stream.play(offset_bytes, now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -48,6 +48,7 @@ def families(sources: Sources, noted: Noted) -> Iterator[Metric]:
     yield from _http(sources)
     yield from _watching(sources)
     yield from _pacing(sources)
+    yield from _groups(sources)
     yield from _disk(sources, noted)
     yield from _uplink(noted)
     yield from _snapshot(sources)
@@ -100,6 +101,32 @@ def _pacing(sources: Sources) -> Iterator[Metric]:
     p99_s = late.p99_s(sources.monotonic_s())
     yield _gauge("edge_pacing_lateness_p99_seconds", "99th percentile of the last 5 s; admission looks at it.", p99_s)
     yield _gauge("edge_pacing_busy", "1 when nobody more is let in because sending is late.", int(pacer.busy()))
+
+
+def _groups(sources: Sources) -> Iterator[Metric]:
+    sent, fcc = sources.groups(), sources.fcc()
+    parity = sent.get("parity packets", 0)
+    yield CounterMetricFamily("edge_multicast_parity_packets", "Repair packets sent beside groups.", value=parity)
+    yield _counted(
+        "edge_multicast_datagrams_lost", "Packets of groups that the kernel did not take.", sent, "datagrams "
+    )
+    yield _gauge("edge_fcc_bursts_running", "Bursts of fast channel change now.", sources.bursts())
+    yield _counted(
+        "edge_fcc_bursts", "Bursts of fast channel change, begun, and by their end.", fcc, "bursts ", "result"
+    )
+    yield _counted("edge_fcc_refused", "Requests for them that got no answer.", fcc, "requests ")
+    joins = fcc.get("joins without a burst", 0)
+    yield CounterMetricFamily("edge_fcc_joins", "Boxes told to join the group without a burst.", value=joins)
+    yield CounterMetricFamily("edge_fcc_bytes", "Bytes of bursts that have ended.", value=fcc.get("bytes", 0))
+
+
+def _counted(name: str, words: str, counted: Mapping[str, int], begin: str, label: str = "reason") -> Metric:
+    """Make a family of the counters whose names begin so."""
+    family = CounterMetricFamily(name, words, labels=[label])
+    for each, times in counted.items():
+        if each.startswith(begin):
+            family.add_metric([each.removeprefix(begin)], times)
+    return family
 
 
 def _disk(sources: Sources, noted: Noted) -> Iterator[Metric]:

@@ -38,6 +38,12 @@ class Sources:
     boxes: Callable[[], int]
     """How many boxes sent a heartbeat lately."""
     pacer: Pacer
+    groups: Callable[[], Mapping[str, int]] = dict
+    """What was counted of multicast groups since the start."""
+    bursts: Callable[[], int] = int
+    """Bursts of fast channel change now."""
+    fcc: Callable[[], Mapping[str, int]] = dict
+    """What was counted of them since the start."""
     view: Callable[[], CatalogView]
     """Raises ``sync.Corrupt`` or ``domain.courseware.CatalogueError`` when the snapshot cannot be read."""
     to_package: Callable[[], int]

@@ -23,7 +23,7 @@ import pytest
 from domain.courseware import CATALOGUE_PATH, Catalogue, Courseware, ItemClass, MediaFamily, Rendition, encode_catalogue
 from edge_server.catalog import CatalogView
 from edge_server.egress import EgressContext
-from edge_server.egress.multicast import Group, MulticastService
+from edge_server.egress.multicast import Group, MulticastService, Wire
 from edge_server.egress.rtsp import RtspService, Rules
 from edge_server.pacing.service import Pacing
 from edge_server.packager import Shelf, package
@@ -569,7 +569,7 @@ async def test_a_multicast_group_gets_the_lesson_round_after_round(lesson: Edge,
         box.setblocking(False)
         group = Group("7", "R12", "239.255.77.7", port, rtp)
         pacing = Pacing(SystemClock())
-        service = MulticastService((group,), lesson.context(), pacing, interface="127.0.0.1")
+        service = MulticastService((group,), lesson.context(), pacing, Wire(interface="127.0.0.1"))
         packets: list[bytes] = []
         loop = asyncio.get_running_loop()
         async with running(pacing, grace=1.0), running(service, grace=1.0), asyncio.timeout(30):
