@@ -21,6 +21,23 @@ ONLY_OWN_GROUPS = 49
 FORMATS = {"telecom": (2, 3, 4, 5), "huawei": (5, 6, 8, 9)}
 
 
+def _datagrams(own: str, port: int = 0) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((own, port))
+    return sock
+
+
+def pair(own: str) -> tuple[socket.socket, socket.socket]:
+    """Media, and signalling on the port above, as Huawei's boxes have it."""
+    for _ in range(50):
+        media = _datagrams(own)
+        try:
+            return media, _datagrams(own, media.getsockname()[1] + 1)
+        except OSError:
+            media.close()
+    raise OSError("no two free ports in a row")
+
+
 def head(kind: int, group: str, body: bytes) -> bytes:
     return struct.pack(">BBHI4s", 0x80 | kind, 205, (12 + len(body)) // 4 - 1, 0, socket.inet_aton(group)) + body
 
@@ -35,8 +52,7 @@ def request(face: str, group: str, group_port: int, own: str, port: int) -> byte
 
 def main(face: str, server: str, port: str, group: str, group_port: str, own: str, seconds: str, out: str) -> None:
     _, answers, says_join, ends = FORMATS[face]
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sock.bind((own, 0))
+    media, sock = pair(own) if face == "huawei" else (None, _datagrams(own))
     joined = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     joined.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     joined.setsockopt(socket.IPPROTO_IP, ONLY_OWN_GROUPS, 0)
@@ -52,7 +68,7 @@ def main(face: str, server: str, port: str, group: str, group_port: str, own: st
     at_end = 0.0
     first = None
     while time.monotonic() < began + float(seconds):
-        for ready in select.select([sock, joined], [], [], 0.2)[0]:
+        for ready in select.select([each for each in (sock, media, joined) if each is not None], [], [], 0.2)[0]:
             packet, now = ready.recv(4096), time.monotonic() - began
             if packet[1] == 205:
                 kind = packet[0] & 0x1F
@@ -63,7 +79,8 @@ def main(face: str, server: str, port: str, group: str, group_port: str, own: st
                     joined.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
                 continue
             sequence = int.from_bytes(packet[2:4], "big")
-            if ready is sock:
+            assert not (ready is sock and media), "media where only signalling belongs"
+            if ready is not joined:
                 told["bursts"] = int(str(told["bursts"])) + 1
                 arrived.append(now)
                 told["after_end"] = int(str(told["after_end"])) + bool(at_end and now > at_end + 0.3)
@@ -77,7 +94,8 @@ def main(face: str, server: str, port: str, group: str, group_port: str, own: st
             else:
                 kept[sequence] = packet
                 first = sequence if first is None else first
-    sock.close()
+    for each in filter(None, (sock, media)):
+        each.close()
     joined.close()
     assert first is not None, "no packet came"
     order = sorted(kept, key=lambda each: (each - first + 0x8000) & 0xFFFF)

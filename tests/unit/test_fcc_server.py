@@ -160,6 +160,7 @@ def test_huawei_asks_with_the_format_that_ends_in_the_other_set() -> None:
     port = Port()
     answer, start = port.ask(HUAWEI)
     assert isinstance(answer, Send) and isinstance(start, Start)
+    assert answer.to == BOX and start.to == (BOX[0], BOX[1] - 1)
     assert answer.data[0] & 0x1F == 6 and answer.data[12] == 1 and answer.data[14:16] == b"\0\2"
     assert struct.unpack(">H", answer.data[16:18])[0] == start.burst.first_sequence
     joins = port.talk.handle(CaughtUp(start.lease), 3.0)
