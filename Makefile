@@ -67,4 +67,4 @@ strangers:
 	@scripts/strangers.sh
 
 clean:
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .demo .strangers .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -17,6 +17,9 @@ hypothesis.settings.load_profile("house")
 GI_PYTHON = "/usr/bin/python3"
 """Debian's interpreter: the one that sees python3-gi."""
 
+HLS_JS = next(iter(sorted(Path(__file__).resolve().parents[1].glob(".strangers/hls-*.min.js"))), None)
+"""Put there by ``scripts/strangers.sh``."""
+
 
 def _has_gst_rtsp_server() -> bool:
     code = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
@@ -26,6 +29,8 @@ def _has_gst_rtsp_server() -> bool:
 def _present(program: str) -> bool:
     if program == "gst-rtsp-server":
         return _has_gst_rtsp_server()
+    if program == "hls.js":
+        return HLS_JS is not None
     return shutil.which(program) is not None
 
 
