@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as Xml
 
 import pytest
 
 from edge_server.bootstrap.intolerance import SWITCHES
 from stb_emulator.lab.disagreements import ROWS, Result, Status
+from tests import edge_lab
 from tests.rows_lab import Village, make_village, try_rows
+from tests.served import BIN, run
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -61,3 +67,24 @@ def test_a_stricter_box_fails_where_the_tolerance_is_its_own(village: Village) -
     results = try_rows(village, ("D13", "D9"), strict=("D13",))
     assert red(results) == ["D13"], told(results)
     assert "frame-limit" in results["D13"].reason
+
+
+def test_the_command_says_what_came_of_it(village: Village, tmp_path: Path) -> None:
+    with edge_lab.serve(village.root) as edge:
+        command = ("stb-emulator", "disagreements", "--portal", edge.http, "--no-play", "--junit", str(tmp_path / "x"))
+        said = run(*command, "--rows", "D1,D22", "--json")
+        assert [each.get("status") for each in said[:-1]] == ["not_applicable", "green"]
+        assert said[-1]["ok"] is True
+        run(*command, "--rows", "D18", "--json", fine=(3,))
+        run(*command, "--rows", "D13", "--strict", "D13", "--json", fine=(1,))
+        suite = Xml.parse(tmp_path / "x").find("testsuite")
+        assert suite is not None and suite.get("failures") == "2", "two of the three variants are inside the connection"
+        run(*command, "--rows", "D99", fine=(2,))
+        run(*command, "--strict", "D1", fine=(2,))
+
+
+def test_only_a_lab_edge_may_be_intolerant(village: Village) -> None:
+    config = ("edge-server", "config", "check", "--dir", str(village.root / "edge"), "--json")
+    for words in ({"EDGE_SERVER_INTOLERANT": "D1"}, {"EDGE_SERVER_INTOLERANT": "D22", "EDGE_SERVER_LAB": "1"}):
+        done = subprocess.run([str(BIN / config[0]), *config[1:]], env={**os.environ, **words}, capture_output=True)
+        assert done.returncode == 4, done.stdout

@@ -10,7 +10,7 @@ _WITHOUT = (
     Row(
         "D8",
         Reason("快速换台的两套消息", "two message sets of fast channel change"),
-        why_not=Reason("模拟盒子还不会快速换台", "the emulated boxes have no fast channel change yet"),
+        why_not=Reason("边缘还不发快速换台的数据", "the edge gives no burst before a group yet"),
     ),
     Row(
         "D21",
