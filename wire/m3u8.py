@@ -1,7 +1,8 @@
 """HLS playlists (RFC 8216), read with deviations reported; `wire.m3u8_write` writes them. No I/O.
 
 Only what lessons and linear channels need is modelled; unknown tags are skipped, as §6.3.1 asks of clients. Known tags
-that would change what is played (keys, a second initialization section) are reported as deviations.
+that would change what is played (keys, another initialization section without a discontinuity) are reported as
+deviations.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class Segment:
     discontinuity: bool = False
     starts_at: datetime | None = None
     """Moment of its first picture (§4.3.2.6)."""
+    map_uri: str | None = None
+    """Initialization section that it needs (§4.3.2.5), when that is another than the playlist's first."""
+    map_range: ByteRange | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class MediaPlaylist:
     ended: bool = True
     independent: bool = True
     map_uri: str | None = None
+    """The first initialization section."""
     map_range: ByteRange | None = None
     pictures_only: bool = False
     """Each segment is one I-frame, for fast winding (§4.3.3.6)."""
@@ -212,6 +217,8 @@ class _MediaReader:
         self.event = self.vod = self.ended = self.independent = self.pictures_only = False
         self.map_uri: str | None = None
         self.map_range: ByteRange | None = None
+        self._map_now: tuple[str | None, ByteRange | None] = (None, None)
+        self._map_change = ""
         self._keyed = False
         self._duration: float | None = None
         self._title, self._range_text, self._discontinuity = "", "", False
@@ -260,12 +267,15 @@ class _MediaReader:
             raise PlaylistError("#EXT-X-MAP without URI")
         uri, text = fields["URI"], fields.get("BYTERANGE", "")
         part = self._range(text if "@" in text else f"{text}@0", uri) if text else None
+        if self._map_now == (uri, part):
+            return
+        if self._map_now[0] is not None:
+            self._map_change = "several-maps"
+        elif self.segments:
+            self._map_change = "late-map"
+        self._map_now = (uri, part)
         if self.map_uri is None:
-            if self.segments:
-                self.found.append(Deviation("late-map", uri[:80]))
             self.map_uri, self.map_range = uri, part
-        elif (self.map_uri, self.map_range) != (uri, part):
-            self.found.append(Deviation("several-maps", uri[:80]))
 
     def _segment(self, uri: str) -> None:
         if self._duration is None:
@@ -274,8 +284,13 @@ class _MediaReader:
             raise PlaylistError(f"more than {SEGMENTS_MAX_COUNT} segments")
         if self.target is not None and nearest(self._duration) > self.target:
             self.found.append(Deviation("longer-than-target", uri[:80]))
+        if self._map_change and not self._discontinuity:
+            self.found.append(Deviation(self._map_change, uri[:80]))
+        self._map_change = ""
         part = self._range(self._range_text, uri) if self._range_text else None
-        self.segments.append(Segment(uri, self._duration, part, self._title, self._discontinuity, self._starts_at))
+        other = (None, None) if self._map_now == (self.map_uri, self.map_range) else self._map_now
+        times = (self._discontinuity, self._starts_at)
+        self.segments.append(Segment(uri, self._duration, part, self._title, *times, *other))
         self._duration, self._title, self._range_text, self._discontinuity = None, "", "", False
         self._starts_at = None
 

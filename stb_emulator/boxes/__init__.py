@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from stb_emulator.boxes.apps import M3uFace, StalkerFace, XtreamFace
+from stb_emulator.boxes.cmcd import CmcdFace
 from stb_emulator.boxes.multicast import MulticastFace
 from stb_emulator.boxes.parts import (
     Account,
@@ -34,6 +35,7 @@ __all__ = [
     "Buffer",
     "Caps",
     "Charset",
+    "CmcdFace",
     "Device",
     "HuaweiFace",
     "M3uFace",
@@ -86,6 +88,7 @@ class Box(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     m3u: M3uFace | None = None
     rtsp: RtspFace | None = None
     multicast: MulticastFace | None = None
+    cmcd: CmcdFace | None = None
     tolerates: tuple[str, ...] = ()
     """Kinds of deviation (as the wire readers name them) that this model is known to live with."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -41,6 +42,9 @@ class _Playing:
     pipe: BytePipe
     units: UnitQueue
     ended: asyncio.Event
+    """Set when the last leg of a run has ended."""
+    done: asyncio.Event
+    """Set when this leg has ended."""
     place: Middle | None = None
 
 
@@ -71,6 +75,7 @@ class Decoder:
         self._thread: threading.Thread | None = None
         self._kind: Kind = "mpegts"
         self._ended = asyncio.Event()
+        self._legs: deque[_Playing] = deque(maxlen=2)
         self._held_s = 0.0
         self._overruns = 0
         self._keys_left = keys
@@ -101,17 +106,42 @@ class Decoder:
         self.pipe.end()
         self.units.end()
         if not leg.is_wound:
-            self.pipe.abandon()
-            self.units.abandon()
+            self._abandon()
         self.count_overruns()
-        self._overruns = self.tally.overruns
-        self.pipe, self.units = BytePipe(silence_s=self._silence_s), UnitQueue(silence_s=self._silence_s)
-        self.tally.legs.append(Leg(self._buffer(), begun_by=pressing))
+        self._renew(Leg(self._buffer(), begun_by=pressing))
         self._since_s, self._held_s = 0.0, 0.0
         self._ended = asyncio.Event()
         self.enough.clear()
         if self._thread is not None:
             self._begin(self._thread, place)
+
+    async def turn(self) -> None:
+        """Begin a new time line where the old one ends: nothing is thrown away, and what is fed from now on follows it.
+
+        Waits while two legs are being decoded: no more than that is held.
+        """
+        if len(self._legs) == 2:
+            await self._legs[0].done.wait()
+        self.all_fed()
+        self.count_overruns()
+        self._renew(Leg(self._buffer(), follows=self.tally.leg))
+        if self._thread is not None:
+            self._begin(self._thread)
+
+    def _abandon(self) -> None:
+        """Drop what is not yet decoded."""
+        for each in self._legs:
+            if not each.done.is_set() and not each.leg.is_wound:
+                each.leg.is_cut = each.leg.is_cut or self.tally.leg.is_cut
+                each.pipe.abandon()
+                each.units.abandon()
+        self.pipe.abandon()
+        self.units.abandon()
+
+    def _renew(self, leg: Leg) -> None:
+        self._overruns = self.tally.overruns
+        self.pipe, self.units = BytePipe(silence_s=self._silence_s), UnitQueue(silence_s=self._silence_s)
+        self.tally.legs.append(leg)
 
     def count_overruns(self) -> None:
         """Write into the tally what there was no room for."""
@@ -121,7 +151,7 @@ class Decoder:
         """Note the end of a pause: what is fed from now on continues what came before."""
         self.tally.leg.resumed_by = pressing
         self.tally.leg.buffer = self._buffer()
-        self._since_s = self.tally.leg.decoded_s
+        self._since_s = self.tally.leg.run_s
         self.run()
 
     def run(self) -> None:
@@ -137,7 +167,7 @@ class Decoder:
         self._due_s = self._since_s + seconds
         async with asyncio.TaskGroup() as group:
             waits = {group.create_task(self._due.wait()), group.create_task(self._ended.wait())}
-            if self.tally.leg.decoded_s >= self._due_s:
+            if self.tally.leg.run_s >= self._due_s:
                 self._due.set()
             try:
                 await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -181,8 +211,7 @@ class Decoder:
 
     async def stop(self) -> None:
         """Drop what is not yet decoded and end the thread. Idempotent."""
-        self.pipe.abandon()
-        self.units.abandon()
+        self._abandon()
         self.run()
         await self._join()
 
@@ -192,7 +221,8 @@ class Decoder:
             self._thread.join()
 
     def _begin(self, before: threading.Thread | None, place: Middle | None = None) -> None:
-        playing = _Playing(self.tally.leg, self.pipe, self.units, self._ended, place)
+        playing = _Playing(self.tally.leg, self.pipe, self.units, self._ended, asyncio.Event(), place)
+        self._legs.append(playing)
         arguments = (self._kind, playing, before)
         self._thread = threading.Thread(target=self._run, args=arguments, name=f"decode-{self._kind}", daemon=True)
         self._thread.start()
@@ -201,8 +231,12 @@ class Decoder:
         leg = playing.leg
         if before is not None:
             before.join()
+        if leg.follows is not None:
+            leg.before_s = leg.follows.run_s
         try:
-            if kind == "h264":
+            if leg.follows is not None and self._satisfied(leg):
+                pass
+            elif kind == "h264":
                 self._bare_units(playing)
             else:
                 self._container(kind, playing)
@@ -218,13 +252,13 @@ class Decoder:
             playing.units.abandon()
             if leg.is_cut:
                 leg.broken, leg.starved = "", False
-            else:
-                self._loop.call_soon_threadsafe(self._over, playing)
+            self._loop.call_soon_threadsafe(self._over, playing)
 
     def _over(self, playing: _Playing) -> None:
-        """On the loop: decoding has ended, unless a key was pressed meanwhile."""
-        playing.ended.set()
+        """On the loop: a leg has ended; decoding too, unless another leg was begun meanwhile."""
+        playing.done.set()
         if playing.leg is self.tally.leg:
+            playing.ended.set()
             self.enough.set()
 
     def _container(self, kind: Container, playing: _Playing) -> None:
@@ -277,13 +311,13 @@ class Decoder:
     def _satisfied(self, leg: Leg) -> bool:
         """Whether no more need be decoded; tells who waits for a key's time on the way."""
         due_s = self._due_s
-        if due_s is not None and leg.decoded_s >= due_s and not leg.is_cut:
+        if due_s is not None and leg.run_s >= due_s and not leg.is_cut:
             self._runs.clear()
             self._loop.call_soon_threadsafe(self._due.set)
             self._runs.wait(STANDS_MAX_S)
         if self._want_s is None or self._keys_left > 0:
             return False
-        return leg.decoded_s - self._since_s >= self._want_s
+        return leg.run_s - self._since_s >= self._want_s
 
     def _bare_units(self, playing: _Playing) -> None:
         leg = playing.leg

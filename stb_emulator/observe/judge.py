@@ -110,7 +110,7 @@ def _first_fault(run: Run, tally: Tally, failure: PlayError | None) -> Finding |
         or _decode_fault(run, tally)
         or next(filter(None, (_leg_fault(leg) for leg in _straight(tally))), None)
         or _timing_fault(run, tally)
-        or _content_fault(tally)
+        or _content_fault(run, tally)
         or keys.fault(tally, run.presses)
         or (keys.end_fault(tally) if run.to_the_end else None)
     )
@@ -131,6 +131,9 @@ def _wire_fault(tally: Tally) -> Finding | None:
     if tally.continuity_errors:
         n = tally.continuity_errors
         return _fault(Stage.PLAY, f"TS 连续计数错误 {n} 处", f"{n} transport stream continuity errors")
+    if tally.expired:
+        n = tally.expired
+        return _fault(Stage.PLAY, f"{n} 个分段已过期", f"{n} segments had left the list before they were fetched")
     if any(leg.starved for leg in tally.legs):
         return _fault(Stage.PLAY, "数据中断", "the data stopped coming")
     return None
@@ -216,7 +219,7 @@ def _shared_gaps(leg: Leg) -> list[tuple[float, float]]:
     return bridged + audio.gaps
 
 
-def _content_fault(tally: Tally) -> Finding | None:
+def _content_fault(run: Run, tally: Tally) -> Finding | None:
     for leg in _straight(tally):
         code = leg.numbers.result()
         if code is not None and not code.perfect:
@@ -227,7 +230,7 @@ def _content_fault(tally: Tally) -> Finding | None:
                 f"{code.unreadable} unreadable",
             )
     code = tally.frame_code
-    if code is not None and code.first != 0:
+    if code is not None and code.first != 0 and not run.offer.live:
         return _fault(Stage.CONTENT, f"从第 {code.first} 帧开始", f"the first picture is number {code.first}, not 0")
     return None
 

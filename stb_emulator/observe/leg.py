@@ -18,6 +18,10 @@ class Leg:
     buffer: BufferModel
     begun_by: Pressing | None = None
     """The key that led here; None: the beginning."""
+    follows: Leg | None = None
+    """The leg that this one goes on from on another time line, without a key."""
+    before_s: float = 0.0
+    """Seconds decoded between the key before, or the beginning, and this leg."""
     resumed_by: Pressing | None = None
     """The newest end of a pause in this leg."""
     video_times: VideoTimes | None = None
@@ -94,6 +98,11 @@ class Leg:
         """Seconds decoded of whichever track is behind."""
         tracks = [t for t in (self.video_times, self.audio_times) if t is not None]
         return min((0.0 if t.first_s is None else t.end_s - t.first_s for t in tracks), default=0.0)
+
+    @property
+    def run_s(self) -> float:
+        """Seconds decoded since the key before, or the beginning, over all time lines."""
+        return self.before_s + self.decoded_s
 
     @property
     def played_s(self) -> float:

@@ -37,6 +37,8 @@ class Tally:
     reordered: int = 0
     duplicates: int = 0
     continuity_errors: int = 0
+    expired: int = 0
+    """Segments that had left the list before they were fetched."""
     overruns: int = 0
     """Packets that this program itself was too slow for."""
     bytes: int = 0

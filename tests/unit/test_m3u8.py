@@ -193,3 +193,14 @@ def test_pictures_and_subtitles_are_written_and_read_back() -> None:
     assert parse(write_media(media)) == media
     with pytest.raises(PlaylistError):
         write_master(MasterPlaylist((variant,), subtitles=(Subtitles("a", "words", 'a"b'),)))
+
+
+def test_a_new_initialization_section_may_come_with_a_discontinuity() -> None:
+    text = '#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MAP:URI="a"\n#EXTINF:2,\n1.m4s\n'
+    change = '#EXT-X-DISCONTINUITY\n#EXT-X-MAP:URI="b",BYTERANGE="9@1"\n'
+    playlist = parse(f"{text}{change}#EXTINF:2,\n2.m4s\n#EXTINF:2,\n3.m4s\n")
+    assert isinstance(playlist, MediaPlaylist) and not playlist.deviations
+    assert (playlist.map_uri, playlist.map_range) == ("a", None)
+    assert [(s.map_uri, s.map_range) for s in playlist.segments] == [(None, None)] + [("b", ByteRange(9, 1))] * 2
+    plain = parse(f'{text}#EXT-X-MAP:URI="b"\n#EXTINF:2,\n2.m4s\n')
+    assert [d.code for d in plain.deviations] == ["several-maps"]
