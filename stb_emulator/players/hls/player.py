@@ -76,7 +76,7 @@ class _Watching:
         self._tally.expired += following.expired
 
     async def _feed_all(self, dues: tuple[Due, ...], *, live: bool = False) -> None:
-        for due, following in zip(dues, (*dues[1:], None), strict=True):
+        for due, following in zip(dues, (*dues[1:], None), strict=False):
             try:
                 await self._feed(due, following)
             except Gone:
