@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,10 @@ from runtime.output import Exit, Output
 
 if TYPE_CHECKING:
     from stb_emulator.boxes import Box
+    from stb_emulator.lab.actions import Outcome
     from stb_emulator.lab.parity import Parity
     from stb_emulator.observe import Observation
     from stb_emulator.seat import Seat
-
-TABLE_WIDTH = 160
-"""Columns of the table when it is not written to a terminal."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -77,6 +75,8 @@ class _Common:
 @_common
 def play(name: str, portal: str | None, url: str | None, item: str | None, **rest: Any) -> None:
     """用一台盒子播放一课 / Play one lesson on one box; exit 0 only if it really played."""
+    from stb_emulator.lab.telling import say_row
+
     common = _Common(**rest)
     out = Output(json=common.as_json)
     box = _account(_chosen(out, (name,))[0], common)
@@ -91,7 +91,7 @@ def play(name: str, portal: str | None, url: str | None, item: str | None, **res
     row = asyncio.run(_watch(seat, box, item, url))
     out.emit("item", **msgspec.to_builtins(row))
     if not common.as_json:
-        _say_row(out, row)
+        say_row(out, row)
     _finish(out, [row], seat)
 
 
@@ -101,6 +101,12 @@ def play(name: str, portal: str | None, url: str | None, item: str | None, **res
 @click.option(
     "--lesson", "lessons", multiple=True, help="Only this lesson (repeatable); default: all that any box lists."
 )
+@click.option(
+    "--actions",
+    default="login,list,play",
+    show_default=True,
+    help="What to ask of every box: login, list, play, pause, seek, trick, end, heartbeat, relogin, redirect; or all.",
+)
 @click.option("--concurrency", type=click.IntRange(1, 256), help="Boxes playing at the same time.  [default: 8]")
 @click.option("--html", "html_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report here.")
 @click.option("--junit", "junit_file", type=click.Path(dir_okay=False, path_type=Path), help="Write JUnit XML here.")
@@ -109,14 +115,21 @@ def matrix(
     portal: str,
     names: tuple[str, ...],
     lessons: tuple[str, ...],
+    actions: str,
     concurrency: int | None,
     html_file: Path | None,
     junit_file: Path | None,
     **rest: Any,
 ) -> None:
     """每台盒子播放每一课 / Play every lesson on every box; exit 0 only if all of them played."""
-    from stb_emulator.lab import matrix as lab
+    from stb_emulator.lab import rounds
+    from stb_emulator.lab.actions import parse
+    from stb_emulator.lab.telling import print_matrix
 
+    try:
+        asked = parse(actions)
+    except ValueError as error:
+        raise click.UsageError(f"--actions: {error}") from error
     common = _Common(**rest)
     out = Output(json=common.as_json)
     chosen = [_account(b, common) for b in _chosen(out, names)]
@@ -126,29 +139,30 @@ def matrix(
         return
     bar = out.progress("matrix")
 
+    def on_outcome(each: Outcome) -> None:
+        out.emit("action", **msgspec.to_builtins(each))
+
     def on_row(row: Observation, done: int, total: int) -> None:
         out.emit("item", **msgspec.to_builtins(row))
         bar(done / total)
 
     at_once = concurrency or _settings(out, {}).concurrency
-    rows, parity = asyncio.run(lab.run(seat, chosen, only=lessons, concurrency=at_once, on_row=on_row))
+    told = rounds.Told(on_row, on_outcome)
+    found = asyncio.run(rounds.run(seat, chosen, actions=asked, only=lessons, concurrency=at_once, told=told))
+    rows, parity = found.rows, found.parity
     known = {b.name: b for b in chosen}
     if html_file is not None:
-        from stb_emulator.lab.report import page
-
         made = seat.clock.utc().strftime("%Y-%m-%d %H:%M:%S UTC")
-        html_file.write_text(page(rows, known, parity, portal=portal, made=made), encoding="utf-8")
+        html_file.write_text(found.html(known, portal=portal, made=made), encoding="utf-8")
     if junit_file is not None:
-        from stb_emulator.lab.junit import document
-
-        junit_file.write_text(document(rows, parity), encoding="utf-8")
+        junit_file.write_text(found.junit(), encoding="utf-8")
     for each in parity.differences:
         out.emit("difference", **msgspec.to_builtins(each))
     for each in parity.excused:
         out.emit("excused", **msgspec.to_builtins(each))
     if not common.as_json:
-        _print_table(rows, known, parity)
-    _finish(out, rows, seat, parity)
+        print_matrix(found, known)
+    _finish(out, rows, seat, parity, found.outcomes)
 
 
 @cli.command()
@@ -201,16 +215,6 @@ def disagreements(**given: Any) -> None:
         raise click.exceptions.Exit(int(code))
 
 
-def _print_table(rows: list[Observation], known: dict[str, Box], parity: Parity) -> None:
-    import sys
-
-    from rich.console import Console
-
-    from stb_emulator.lab.report import print_table
-
-    print_table(rows, known, parity, Console(width=None if sys.stdout.isatty() else TABLE_WIDTH))
-
-
 async def _watch(seat: Seat, box: Box, item: str | None, url: str | None) -> Observation:
     if url is None:
         return await seat.watch(box, item)
@@ -248,27 +252,14 @@ def _nobody(out: Output, seat: Seat) -> click.exceptions.Exit:
     return out.fail(Exit.UNREACHABLE, "unreachable", words)
 
 
-def _say_row(out: Output, row: Observation) -> None:
-    verdict = "播放成功 played" if row.ok else f"未能播放 failed at {row.stage}: {row.reason}"
-    out.say(f"{row.box} {row.title or row.lesson}: {verdict}")
-    out.say(
-        f"  {row.transport} {row.video} {row.audio}, {row.played_s:.2f} s, {row.frames} 帧 frames, "
-        f"启动 start {row.startup_ms} ms, 卡顿 stalls {row.stalls}, 丢包 lost {row.lost}"
-    )
-    for warning in row.warnings:
-        out.say(f"  {warning}")
+def _finish(
+    out: Output, rows: list[Observation], seat: Seat, parity: Parity | None = None, outcomes: Sequence[Outcome] = ()
+) -> None:
+    from stb_emulator.lab.telling import sum_up
 
-
-def _finish(out: Output, rows: list[Observation], seat: Seat, parity: Parity | None = None) -> None:
-    passed = sum(r.ok for r in rows)
-    agreed: dict[str, Any] = {}
-    if parity is not None:
-        agreed = {"parity_gap": parity.gap, "differences": len(parity.differences)}
-    ok = passed == len(rows) and (parity is None or parity.ok)
-    out.emit("summary", ok=ok, rows=len(rows), passed=passed, failed=len(rows) - passed, **agreed)
-    if ok:
+    if sum_up(out, rows, parity, outcomes):
         return
-    if all(r.unreachable for r in rows):
+    if rows and all(r.unreachable for r in rows):
         raise _nobody(out, seat)
     raise click.exceptions.Exit(int(Exit.FAILED))
 

@@ -111,6 +111,7 @@ class Seat:
             failure = failure or PlayError(Stage.DECODE, "解码器没有结束", "the decoder did not come to an end")
         finally:
             await decoder.stop()
+        decoder.tally.redirects += line.redirects
         for kind in portal.deviations if portal is not None else ():
             decoder.tally.deviate(kind)
         return judge(run, decoder.tally, failure)

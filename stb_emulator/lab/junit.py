@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as Xml
 
+from stb_emulator.lab.actions import Action, Outcome, Verdict
 from stb_emulator.lab.parity import Parity
 from stb_emulator.observe import Observation
 
@@ -17,12 +18,17 @@ def _clean(text: str) -> str:
     return _NO_XML.sub("\ufffd", text)
 
 
-def document(rows: Sequence[Observation], parity: Parity) -> str:
-    """Write the matrix, and the agreement of the lists as a suite of its own."""
+def document(rows: Sequence[Observation], parity: Parity, outcomes: Sequence[Outcome] = ()) -> str:
+    """Write the matrix, its actions, and the agreement of the lists as a suite of its own.
+
+    An action for which a box has no key, or to which it did not come, is a skipped case.
+    """
     root = Xml.Element("testsuites", name="stb-emulator matrix")
-    for box in dict.fromkeys(row.box for row in rows):
-        mine = [row for row in rows if row.box == box]
-        suite = _suite(root, box, len(mine), sum(not row.ok for row in mine))
+    others = [act for act in outcomes if act.action is not Action.PLAY]  # playing has its rows
+    for box in dict.fromkeys([*(row.box for row in rows), *(act.box for act in others)]):
+        mine, acts = [row for row in rows if row.box == box], [act for act in others if act.box == box]
+        failures = sum(not row.ok for row in mine) + sum(not act.ok for act in acts)
+        suite = _suite(root, box, len(mine) + len(acts), failures)
         for row in mine:
             case = Xml.SubElement(
                 suite,
@@ -33,6 +39,13 @@ def document(rows: Sequence[Observation], parity: Parity) -> str:
             )
             if not row.ok:
                 Xml.SubElement(case, "failure", type=str(row.stage), message=_clean(row.reason))
+        for act in acts:
+            name = _clean(f"{act.action} {act.lesson} {act.title}".strip())
+            case = Xml.SubElement(suite, "testcase", classname=_clean(box), name=name)
+            if act.verdict is Verdict.FAILED:
+                Xml.SubElement(case, "failure", type=str(act.action), message=_clean(act.reason))
+            elif act.verdict is not Verdict.OK:
+                Xml.SubElement(case, "skipped", message=_clean(act.reason))
     lists = [each for each in parity.differences if each.kind != "unplayable"]
     suite = _suite(root, "parity", max(1, len(lists)), len(lists))
     if not lists:

@@ -50,6 +50,19 @@ async def run(
     concurrency: int,
     on_row: Callable[[Observation, int, int], None],
 ) -> tuple[list[Observation], Parity]:
+    """List and play everything, and press no key: see ``rounds.run`` for more."""
+    return await play_all(seat, boxes, await list_all(seat, boxes), only=only, concurrency=concurrency, on_row=on_row)
+
+
+async def play_all(
+    seat: Seat,
+    boxes: Sequence[Box],
+    listings: dict[str, Listing],
+    *,
+    only: Collection[str],
+    concurrency: int,
+    on_row: Callable[[Observation, int, int], None],
+) -> tuple[list[Observation], Parity]:
     """Play everything; rows come back in the order box × lesson, ``on_row(row, done, total)`` as they finish.
 
     Beside them, whether all boxes list the same; with ``only``, as far as these lessons go.
@@ -57,7 +70,6 @@ async def run(
     A lesson that a box does not list, or a box that cannot log in or browse, is a failed row. A box without a browser
     has no row for a picture-text lesson that it does not list.
     """
-    listings = await list_all(seat, boxes)
     lessons = lessons_of(listings, only)
     pages = pages_of(listings)
     pageless = {box.name for box in boxes if not box.caps.pages}
@@ -91,8 +103,15 @@ async def run(
                     group.create_task(one(box, number, item_id, title))
     keys = [(b.name, i) for b in boxes for i in (lessons or {"": ""})]
     found = [rows[k] for k in keys if k not in spared]
+    return found, parity_of(listings, boxes, lessons, found)
+
+
+def parity_of(
+    listings: dict[str, Listing], boxes: Sequence[Box], lessons: Collection[str], rows: Sequence[Observation] = ()
+) -> Parity:
+    """Lay the lists side by side as far as these lessons go, and what came of playing."""
     chosen = {name: _only(listing, lessons) for name, listing in listings.items()}
-    return found, compare(chosen, found, pageless=pageless)
+    return compare(chosen, rows, pageless={box.name for box in boxes if not box.caps.pages})
 
 
 def _ids(listing: Listing) -> set[str]:

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from stb_emulator.boxes import Box
+from stb_emulator.lab import grid
+from stb_emulator.lab.actions import Outcome
 from stb_emulator.lab.parity import Difference, Parity
 from stb_emulator.observe import Observation
 
@@ -82,7 +84,13 @@ def agreement(parity: Parity) -> str:
     return f"盒子之间不一致 Boxes disagree: {count} 处处可看 everywhere, parity gap {parity.gap}"
 
 
-def print_table(rows: Sequence[Observation], boxes: Mapping[str, Box], parity: Parity, console: Console) -> None:
+def print_table(
+    rows: Sequence[Observation],
+    boxes: Mapping[str, Box],
+    parity: Parity,
+    console: Console,
+    outcomes: Sequence[Outcome] = (),
+) -> None:
     """Print the matrix on a terminal (or as plain text into a file)."""
     table = Table(title="新老机顶盒一致性 · Box matrix", show_lines=False)
     for heading in HEADINGS:
@@ -92,6 +100,8 @@ def print_table(rows: Sequence[Observation], boxes: Mapping[str, Box], parity: P
     console.print(table)
     passed = sum(r.ok for r in rows)
     console.print(f"{passed}/{len(rows)} 通过 passed")
+    for line in grid.lines(outcomes, boxes):
+        console.print(_plain(f"  {line}"))
     console.print(_plain(agreement(parity)))
     for each in (*parity.differences, *parity.excused):
         console.print(_plain(f"  {difference(each, boxes)}"))
@@ -101,7 +111,15 @@ def _plain(text: str) -> str:
     return text.replace("[", "\\[")
 
 
-def page(rows: Sequence[Observation], boxes: Mapping[str, Box], parity: Parity, *, portal: str, made: str) -> str:
+def page(
+    rows: Sequence[Observation],
+    boxes: Mapping[str, Box],
+    parity: Parity,
+    *,
+    portal: str,
+    made: str,
+    outcomes: Sequence[Outcome] = (),
+) -> str:
     """Write the report as one HTML page that needs nothing else; every value is escaped."""
     passed = sum(r.ok for r in rows)
     head = "".join(f"<th>{html.escape(h)}</th>" for h in HEADINGS)
@@ -115,7 +133,8 @@ def page(rows: Sequence[Observation], boxes: Mapping[str, Box], parity: Parity, 
 <h1>新老机顶盒一致性报告 <small>Box matrix</small></h1>
 <p class="{"good" if passed == len(rows) else "bad"}">{verdict}：{passed}/{len(rows)}</p>
 <p class="{"good" if parity.ok else "bad"}">{html.escape(agreement(parity))}</p>
-{_differences(parity, boxes)}<p>平台 Portal：{html.escape(portal)}　时间 Made：{html.escape(made)}</p>
+{grid.table(outcomes, boxes)}{_differences(parity, boxes)}
+<p>平台 Portal：{html.escape(portal)}　时间 Made：{html.escape(made)}</p>
 <div class="wide"><table><thead><tr>{head}</tr></thead><tbody>
 {body}
 </tbody></table></div>
@@ -144,5 +163,7 @@ _STYLE = (
     "table{border-collapse:collapse;width:100%}th,td{border:1px solid #ccc;padding:.4rem .6rem;text-align:left}"
     "th{background:#f0f3f6}tr.no td{background:#fdecea}tr.ok td:nth-child(3){color:#17692f}"
     "tr.no td:nth-child(3){color:#a61b1b;font-weight:bold}.good{color:#17692f;font-size:1.2rem}"
+    "table.grid{width:auto;margin-bottom:1rem}.grid td{text-align:center}td.ok{background:#e6f4ea;color:#17692f}"
+    "td.failed{background:#fdecea;color:#a61b1b;font-weight:bold}td.no_key,td.not_asked{background:#f5f5f5;color:#777}"
     ".bad{color:#a61b1b;font-size:1.2rem}"
 )

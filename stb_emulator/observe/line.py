@@ -96,7 +96,7 @@ class Line:
     def __init__(self, guard: Guard, user_agent: str, *, connect_s: float = 5.0, silence_s: float = 10.0) -> None:
         """Bound every connection attempt by ``connect_s`` and every wait for the next byte by ``silence_s``."""
         self.guard, self.connect_s, self.silence_s = guard, connect_s, silence_s
-        self.bytes_in = 0
+        self.bytes_in = self.redirects = 0
         self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
@@ -140,6 +140,7 @@ class Line:
             async with self._session.request(
                 method, URL(url, encoded=True), headers=headers, data=form, allow_redirects=False
             ) as response:
+                self.redirects += response.status in REDIRECTS and "Location" in response.headers
                 yield Body(url, response.status, response.headers, self._pieces(response))
         except aiohttp.ClientConnectorError as error:
             raise Unreachable(

@@ -59,7 +59,6 @@ class HttpTs:
             if not target:
                 return
             url = target
-            playing.decoder.tally.redirects += 1
         raise PlayError(Stage.FETCH, "重定向过多", f"more than {HOPS} redirects")
 
     async def _fetch(self, playing: Playing, url: str, reads: asyncio.Event) -> str:

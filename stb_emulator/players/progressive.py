@@ -95,7 +95,6 @@ class Progressive:
         playing.decoder.start("mp4")
         while (press := await playing.until_press(self._download(playing, download))) is not None:
             await self._press(playing, download, press)
-        tally.redirects = download.hops
         if download.is_whole:
             tally.ended = "EOF"
         await self._check_range(playing, download)
