@@ -32,9 +32,10 @@ def plans_of(config: EdgeConfig) -> tuple[ChannelPlan, ...]:
         runtime.settings.ConfigError: it makes no sense; the message says what to write.
     """
     try:
-        return parse_channels(config.channels)
+        plans = parse_channels(config.channels)
     except ValueError as error:
         raise ConfigError(f"channels: {error}") from error
+    return tuple(each.aided(fcc_port=config.fcc_port, fec=bool(config.multicast_fec)) for each in plans)
 
 
 def make_channels(config: EdgeConfig, ctx: EgressContext, store: Store) -> FollowingChannels:

@@ -65,6 +65,10 @@ class LinearChannel:
     """The group gets RTP, not bare transport stream packets."""
     time_shift_s: float = 7200.0
     """How far back boxes may go."""
+    fcc_port: int = 0
+    """UDP port of this edge that has fast channel change for the group; 0: none."""
+    fec_port: int = 0
+    """Of the group, with its repair packets; 0: none."""
 
     @property
     def round_s(self) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from domain.courseware import Courseware, MediaFamily
@@ -38,6 +38,15 @@ class ChannelPlan:
     """Ids of items, and ``column:ID`` for all videos of a column, in order."""
     multicast: str = ""
     rtp: bool = False
+    fcc_port: int = 0
+    fec_port: int = 0
+
+    def aided(self, *, fcc_port: int, fec: bool) -> ChannelPlan:
+        """Return it with what goes on beside RTP groups: fast channel change, and repair on the port below."""
+        if not self.rtp:
+            return self
+        port = int(self.multicast.rsplit(":", 1)[1])
+        return replace(self, fcc_port=fcc_port, fec_port=port - 1 if fec else 0)
 
 
 def parse_channels(text: str) -> tuple[ChannelPlan, ...]:
@@ -137,4 +146,14 @@ def make_channel(
     slots = tuple(slot for item in lessons_of(plan, view) if (slot := slot_of(item)) is not None)
     if not slots:
         return None
-    return LinearChannel(plan.channel_id, plan.number, plan.name, EPOCH, slots, plan.multicast, plan.rtp)
+    return LinearChannel(
+        plan.channel_id,
+        plan.number,
+        plan.name,
+        EPOCH,
+        slots,
+        plan.multicast,
+        plan.rtp,
+        fcc_port=plan.fcc_port,
+        fec_port=plan.fec_port,
+    )

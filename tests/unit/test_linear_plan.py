@@ -84,3 +84,14 @@ def test_a_channel_without_lessons_or_with_the_id_of_one_is_not_offered(tmp_path
     assert (
         make_channel(replace(plan, channel_id="9"), view, lambda item: Slot(item.item_id, item.title, 60.0)) is not None
     )
+
+
+def test_what_goes_on_beside_a_group_is_for_rtp_only(tmp_path: Path) -> None:
+    plans = parse_channels("一=1001@rtp:239.1.1.1:5000;二=1001@239.1.1.2:5000;三=1001")
+    first, *others = (each.aided(fcc_port=15970, fec=True) for each in plans)
+    assert (first.fcc_port, first.fec_port) == (15970, 4999)
+    assert others == list(plans[1:])
+    assert plans[0].aided(fcc_port=0, fec=False) == plans[0]
+    made = make_channel(first, view_of(tmp_path, lesson("1001")), lambda item: Slot(item.item_id, "", 60.0))
+    assert made is not None
+    assert (made.fcc_port, made.fec_port) == (15970, 4999)

@@ -5,6 +5,8 @@ Every portal of the family writes this list, so that all boxes show the same les
 
 from __future__ import annotations
 
+from typing import Literal
+
 from domain.courseware import Courseware, MediaFamily
 from edge_server.catalog import CatalogView
 from edge_server.linear import LinearChannel
@@ -27,12 +29,15 @@ def lesson_url(item: Courseware, host: str, rtsp_authority: str) -> str:
     return f"http://{host}/lessons/{item.item_id}/"
 
 
-def channel_list(state: PortalState, host: str, zone_minutes: int = 0) -> tuple[ctc.Channel, ...]:
+def channel_list(
+    state: PortalState, host: str, zone_minutes: int = 0, fcc: Literal["1", "2"] = "1"
+) -> tuple[ctc.Channel, ...]:
     """One record for each linear channel, then one for each lesson; lessons' numbers follow those of channels.
 
-    Addresses of channels name the zone in which this box spells moments that name none (D12).
+    Addresses of channels name the zone in which this box spells moments that name none (D12). ``fcc`` is the message
+    set of fast channel change that this family speaks, as `FCCEnable` counts them (D8).
     """
-    live = tuple(_linear(each, state.rtsp_authority, zone_minutes) for each in state.channels)
+    live = tuple(_linear(each, state.rtsp_authority, zone_minutes, _aids(each, host, fcc)) for each in state.channels)
     after = max((each.number for each in state.channels), default=0)
     return live + tuple(
         ctc.Channel(
@@ -45,7 +50,16 @@ def channel_list(state: PortalState, host: str, zone_minutes: int = 0) -> tuple[
     )
 
 
-def _linear(channel: LinearChannel, rtsp_authority: str, zone_minutes: int) -> ctc.Channel:
+def _aids(channel: LinearChannel, host: str, fcc: str) -> dict[str, str]:
+    """Write what helps a box with the channel's group, where there is any."""
+    found = {"ChannelFECPort": str(channel.fec_port)} if channel.fec_port else {}
+    if channel.fcc_port:
+        found |= {"FCCEnable": fcc, "ChannelFCCPort": str(channel.fcc_port)}
+        found["ChannelFCCIP"] = host if host.endswith("]") else host.rsplit(":", 1)[0]
+    return found
+
+
+def _linear(channel: LinearChannel, rtsp_authority: str, zone_minutes: int, aids: dict[str, str]) -> ctc.Channel:
     """Multicast first where there is a group: boxes take the first URL they can (stb_protocols §2.6)."""
     zone = f"?zoneoffset={zone_minutes}" if zone_minutes else ""
     rtsp = f"rtsp://{rtsp_authority}/live/{channel.channel_id}.mpg{zone}"
@@ -59,5 +73,6 @@ def _linear(channel: LinearChannel, rtsp_authority: str, zone_minutes: int) -> c
             "TimeShift": "1" if shift_s > 0 else "0",
             "TimeShiftLength": str(max(0, shift_s)),
             "TimeShiftURL": rtsp if shift_s > 0 else "",
+            **aids,
         },
     )

@@ -181,7 +181,7 @@ class HuaweiDialect:
         login = self._login(request, state)
         if login is None or not self._temp_key_fits(request, login):
             return session_lost(paper, face, request.host)
-        script = ctc.write_channel_lines(face, channel_list(state, request.host, login.zone_minutes))
+        script = ctc.write_channel_lines(face, channel_list(state, request.host, login.zone_minutes, fcc="2"))
         if "D7" in state.intolerant:
             script = re.sub(r'(ChannelID="[^"]*"),(ChannelName="[^"]*")', r"\2,\1", script)
         return paper.page("频道 / channels", script=script)
