@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wire.rtp import Goodbye, OtherRtcp, Rtcp, RtpError, parse_rtcp
 
 _TRANSPORT_FEEDBACK, _PAYLOAD_FEEDBACK = 205, 206
-_GENERIC_NACK, _PICTURE_LOSS, _FULL_INTRA = 1, 1, 4
+_GENERIC_NACK, _PICTURE_LOSS, _FULL_INTRA, _APPLICATION = 1, 1, 4, 15
 NACKED_MAX_COUNT = 1024
 """Sequence numbers taken from one datagram."""
 
@@ -54,3 +55,27 @@ def _take(packet: Rtcp, lost: list[tuple[int, int]], keyframes: set[int]) -> Non
         keyframes.add(source)
     elif packet.packet_type == _PAYLOAD_FEEDBACK and packet.count == _FULL_INTRA:
         keyframes |= {int.from_bytes(body[at : at + 4], "big") for at in range(8, len(body) - 7, 8)}
+
+
+def nack(sender: int, source: int, lost: Sequence[int]) -> Rtcp:
+    """Ask for packets again, in ascending order (RFC 4585 §6.2.1)."""
+    pairs: list[tuple[int, int]] = []
+    for sequence in lost:
+        if pairs and 0 < (ahead := sequence - pairs[-1][0] & 0xFFFF) <= 16:
+            pairs[-1] = pairs[-1][0], pairs[-1][1] | 1 << ahead - 1
+        else:
+            pairs.append((sequence, 0))
+    body = struct.pack(">II", sender, source) + b"".join(struct.pack(">HH", *each) for each in pairs)
+    return OtherRtcp(_TRANSPORT_FEEDBACK, _GENERIC_NACK, body)
+
+
+def picture_loss(sender: int, source: int) -> Rtcp:
+    """Ask for a keyframe (RFC 4585 §6.3.1)."""
+    return OtherRtcp(_PAYLOAD_FEEDBACK, _PICTURE_LOSS, struct.pack(">II", sender, source))
+
+
+def bitrate_max(sender: int, sources: Sequence[int], bps: int) -> Rtcp:
+    """Say how much may be sent (draft-alvestrand-rmcat-remb-03 §2.2)."""
+    exponent = max(0, bps.bit_length() - 18)
+    head = struct.pack(">II4sI", sender, 0, b"REMB", len(sources) << 24 | exponent << 18 | bps >> exponent)
+    return OtherRtcp(_PAYLOAD_FEEDBACK, _APPLICATION, head + b"".join(struct.pack(">I", each) for each in sources))

@@ -22,7 +22,7 @@ from edge_server.bootstrap.intolerance import make_intolerance
 from edge_server.bootstrap.lan import Lan, check_lan, make_lan
 from edge_server.bootstrap.line import Line, make_line
 from edge_server.bootstrap.linear import linear_groups, make_channels, make_windows, plans_of
-from edge_server.bootstrap.live import listed, lives_of, make_groups, make_lives
+from edge_server.bootstrap.live import listed, lives_of, make_groups, make_lives, make_whep
 from edge_server.bootstrap.media import make_media
 from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
 from edge_server.bootstrap.pacing import check_pacing, make_pacing
@@ -36,7 +36,6 @@ from edge_server.egress import EgressContext, live, pages
 from edge_server.egress.live_ts import LiveStreams
 from edge_server.egress.on_air import OnAir
 from edge_server.egress.rtsp import RtspService
-from edge_server.egress.whep import WhepOnDemand
 from edge_server.linear.following import FollowingChannels
 from edge_server.live.plan import LivePlan
 from edge_server.packager import Shelf
@@ -271,7 +270,7 @@ class Edge:
             memory.close()
         counts = [Counts(each) for each in rows]
         admission = make_admission(config, self.root, self.clock, memory=table)
-        whep = WhepOnDemand(ctx, max_viewers=config.whep_max_viewers, door=admission.door, lives=lives.find)
+        whep = make_whep(config, ctx, admission, lives)
         logins, boxes = make_logins(config, self.accounts), make_box_logins(config, self.boxes, self.accounts)
         shared, segment = self.lan.relay, make_segment(config.legacy_networks)
         groups = linear_groups(config, ctx, channels, windows, pacing)

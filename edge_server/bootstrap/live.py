@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from edge_server.bootstrap.admission import Admission
 from edge_server.config import EdgeConfig
+from edge_server.egress import EgressContext
 from edge_server.egress.multicast import open_out
 from edge_server.egress.on_air import LiveGroups
+from edge_server.egress.whep import WhepOnDemand
 from edge_server.linear import LinearChannel, Slot
 from edge_server.linear.plan import EPOCH, ChannelPlan
 from edge_server.live.plan import WHIP, LivePlan, parse_lives
@@ -73,3 +76,10 @@ def make_groups(lives: Lives, config: EdgeConfig) -> LiveGroups:
     """Make what sends to the channels' multicast groups."""
     way = partial(open_out, ttl=config.multicast_ttl, interface=config.multicast_interface)
     return LiveGroups(tuple(lives.channels.values()), way)
+
+
+def make_whep(config: EdgeConfig, ctx: EgressContext, admission: Admission, lives: Lives) -> WhepOnDemand:
+    """Make what shows lessons and live channels by WebRTC, and takes those who publish."""
+    return WhepOnDemand(
+        ctx, max_viewers=config.whep_max_viewers, door=admission.door, lives=lives.find, token=config.whip_token
+    )

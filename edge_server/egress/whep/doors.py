@@ -10,12 +10,17 @@ from edge_server.live.channel import LiveChannel
 from edge_server.sessions.tickets import Allowed, Refused
 
 OFFER_TYPE = "application/sdp"
-ANYWHERE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Location, Accept-Post"}
+ANYWHERE = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Location, ETag, Accept-Post"}
 _PREFLIGHT = {
     **ANYWHERE,
     "Access-Control-Allow-Methods": "POST, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "Content-Type, Authorization",
     "Accept-Post": OFFER_TYPE,
+}
+_WHIP_PREFLIGHT = {
+    **_PREFLIGHT,
+    "Access-Control-Allow-Methods": "POST, PATCH, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": "Content-Type, Authorization, If-Match",
 }
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +54,21 @@ def routes(post: Answer, delete: Answer, door: Door = Allowed) -> list[web.Route
     return found
 
 
+def whip_routes(post: Answer, patch: Answer, delete: Answer) -> list[web.RouteDef]:
+    """Join what begins, changes and ends a publication with preflights and refusals of other methods."""
+    channel = "/whip/{channel}"
+    session = channel + "/{session_id}"
+    return [
+        web.post(channel, post),
+        web.options(channel, _whip_preflight),
+        web.route("*", channel, _not_allowed("POST, OPTIONS")),
+        web.patch(session, patch),
+        web.delete(session, delete),
+        web.options(session, _whip_preflight),
+        web.route("*", session, _not_allowed("PATCH, DELETE, OPTIONS")),
+    ]
+
+
 def no_live(_: str) -> LiveChannel | None:
     """Find nothing: there are no live channels."""
     return None
@@ -69,14 +89,16 @@ def stopping() -> web.Response:
     return words(503, "服务正在停止 / the server is stopping", {"Retry-After": "10"})
 
 
+async def _whip_preflight(_: web.Request) -> web.Response:
+    return web.Response(status=204, headers=_WHIP_PREFLIGHT)
+
+
 async def _preflight(_: web.Request) -> web.Response:
     return web.Response(status=204, headers=_PREFLIGHT)
 
 
 def _not_allowed(allowed: str) -> Answer:
     async def answer(_: web.Request) -> web.StreamResponse:
-        return words(
-            405, "不支持这个方法；没有 trickle ICE / not supported here; there is no trickle ICE", {"Allow": allowed}
-        )
+        return words(405, "不支持这个方法 / not supported here", {"Allow": allowed})
 
     return answer
