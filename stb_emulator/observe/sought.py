@@ -83,7 +83,10 @@ def middle(data: bytes, seconds: float, length: int) -> Middle:
 
 
 class SoughtFile:
-    """The head, then a hole, then what the pipe brings from ``at_byte`` on. For PyAV, in the decoder's thread."""
+    """The head, then a hole, then what the pipe brings from ``at_byte`` on. For PyAV, in the decoder's thread.
+
+    What was asked for again is taken from the pipe, although the head may have it: it has to be right.
+    """
 
     def __init__(self, place: Middle, pipe: BytePipe) -> None:
         """Read ``place.head`` again and the pipe once."""
@@ -108,8 +111,8 @@ class SoughtFile:
             ValueError: the bytes were never asked for.
         """
         head, at = self._place.head, self._at
-        if at < len(head):
-            data = bytes(head[at : at + size])
+        if at < min(len(head), self._place.at_byte):
+            data = bytes(head[at : min(at + size, self._place.at_byte)])
         elif at < self._window_at:
             raise ValueError(f"byte {at} is needed, and the box asked for bytes from {self._place.at_byte} on")
         else:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from stb_emulator.observe import PlayError, Stage, Unreachable
 from stb_emulator.observe.pipe import PipeClosed
+from stb_emulator.observe.pressing import begin_of
 from stb_emulator.players import Playing, Press
 from stb_emulator.players.rtsp.commands import (
     Command,
@@ -263,7 +264,8 @@ class _Session:
         if silence is None or now < silence or talk.state is not State.PLAYING:
             return
         announced = self._tally.announced_s
-        if announced is not None and self._tally.played_s >= announced - END_TOLERANCE_S:
+        place_s = (begin_of(self._tally, self._tally.leg)[0] or 0.0) + self._tally.leg.played_s
+        if announced is not None and place_s >= announced - END_TOLERANCE_S:
             self._tally.warn("服务器没有通知播放结束 / the server did not announce the end")
             self._obey(talk.teardown(now))
             return
