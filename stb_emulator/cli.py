@@ -198,6 +198,7 @@ def lag(portal: str, names: tuple[str, ...], item: str, within_s: float, **rest:
 @click.option("--rows", "names", default="", metavar="D1,D9", help="Only these rows; default: all.")
 @click.option("--lesson", "item", default="", help="Play this lesson; default: the first video listed.")
 @click.option("--crowded", multiple=True, metavar="RTSP", help="rtsp://host:port of an edge that is full (D18).")
+@click.option("--group", default="", metavar="IGMP", help="igmp://group:port?fcc=host:port of a channel (D8).")
 @click.option("--strict", default="", metavar="D13", help="Rows to make fail by a stricter box, where it is the box's.")
 @click.option("--no-play", is_flag=True, help="Rows about portals only list; then the run is short.")
 @click.option("--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Boxes at the same time.")

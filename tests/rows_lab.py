@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -33,6 +34,7 @@ ACCOUNTS = (
     ("edu004@itv", "123456", "--times", "local"),
 )
 """As docs/protocols/disagreements.md lists them."""
+GROUP_SETTINGS = ("channels", "multicast_interface", "fcc_port", "fcc_rate")
 BOXES = load_all()
 
 
@@ -71,6 +73,21 @@ async def edge_of(village: Village, **settings: Any) -> AsyncIterator[Running]:
         yield serving
 
 
+def group_settings(village: Village) -> tuple[str, dict[str, Any]]:
+    """Return the address of a channel that goes to a group of this machine, and the settings that make it."""
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second,
+    ):
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        port, fcc = first.getsockname()[1] & ~1, second.getsockname()[1]
+    group = f"239.{os.getpid() % 250}.{port % 250}.{fcc % 250 + 1}"
+    channels = f"教育频道={village.item_id}@rtp:{group}:{port}"
+    settings = {"channels": channels, "multicast_interface": "127.0.0.1", "fcc_port": fcc, "fcc_rate": 2.0}
+    return f"igmp://{group}:{port}?fcc=127.0.0.1:{fcc}", settings
+
+
 @asynccontextmanager
 async def full_edges(village: Village, room: Running, **settings: Any) -> AsyncIterator[tuple[str, ...]]:
     """Serve from two edges without a free place: one sends on to where there is room, the other in a circle."""
@@ -94,13 +111,18 @@ async def attempt(
 ) -> dict[str, Result]:
     """Try the rows on an edge with these settings."""
     rows: Sequence[Row] = [each for each in ROWS if not names or each.name in names]
+    group = ""
     async with AsyncExitStack() as opened:
+        if any(each.name == "D8" for each in rows):
+            group, more = group_settings(village)
+            settings |= more
         serving = await opened.enter_async_context(edge_of(village, **settings))
         crowded: tuple[str, ...] = ()
         if any(each.name == "D18" for each in rows):
-            crowded = await opened.enter_async_context(full_edges(village, serving, **settings))
+            alone = {name: value for name, value in settings.items() if name not in GROUP_SETTINGS}
+            crowded = await opened.enter_async_context(full_edges(village, serving, **alone))
         seat = Seat(portal_url=serving.http.address, clock=SystemClock())
-        lab = await prepare(Lab(seat, BOXES, plays=plays, strict=frozenset(strict), crowded=crowded))
+        lab = await prepare(Lab(seat, BOXES, plays=plays, strict=frozenset(strict), crowded=crowded, group=group))
         return {each.row: each for each in await run_rows(lab, rows, concurrency=16)}
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
+from edge_server.bootstrap.intolerance import make_intolerance
 from edge_server.bootstrap.pacing import make_multicast, make_wire
 from edge_server.bootstrap.segment import make_segment
 from edge_server.config import EdgeConfig
@@ -85,7 +86,7 @@ def _make_fcc(config: EdgeConfig, wire: Wire, pacing: Pacing, clock: Clock) -> F
     segment, counters, recents = make_segment(config.legacy_networks), Counter[str](), wire.recents
     conversation = Conversation(
         lambda: {} if recents is None else recents,
-        Rules(config.fcc_rate, config.fcc_max_bursts),
+        Rules(config.fcc_rate, config.fcc_max_bursts, make_intolerance(config)),
         local=lambda address: segment.holds(address, {}),
         draw=secrets.randbits,
         counters=counters,

@@ -58,6 +58,8 @@ class Rules:
     rate: float = 1.3
     """Times the rate of the group; above 1."""
     bursts_max_count: int = 50
+    intolerant: frozenset[str] = frozenset()
+    """With D8 only Telecom's messages are known; for laboratories."""
 
 
 @dataclass(slots=True)
@@ -150,6 +152,8 @@ class Conversation:
         if not self._local(event.source[0]):
             return self._silent("foreign")
         face = face_of(event.data)
+        if "D8" in self._rules.intolerant and face != "telecom":
+            return self._silent("unreadable")
         try:
             message = fcc.parse(event.data, face)
         except fcc.FccError:

@@ -35,6 +35,7 @@ def try_rows(
     names: str,
     item: str,
     crowded: Sequence[str],
+    group: str,
     strict: str,
     no_play: bool,
     concurrency: int,
@@ -53,7 +54,7 @@ def try_rows(
             f"--strict {', '.join(sorted(unknown))}: the box can be made strict for {', '.join(ON_THE_BOX)} only; "
             "the others are switched off on the edge (setting `intolerant`)"
         )
-    lab = Lab(seat, boxes, plays=not no_play, strict=switched, crowded=tuple(crowded), item_id=item)
+    lab = Lab(seat, boxes, plays=not no_play, strict=switched, crowded=tuple(crowded), group=group, item_id=item)
 
     async def all_rows() -> list[Result]:
         def told(result: Result) -> None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from stb_emulator.lab.disagreements import portals, streams, times
+from stb_emulator.lab.disagreements import groups, portals, streams, times
 from stb_emulator.lab.disagreements.told import Row
 from stb_emulator.observe import Reason
 
 _WITHOUT = (
-    Row(
-        "D8",
-        Reason("快速换台的两套消息", "two message sets of fast channel change"),
-        why_not=Reason("边缘还不发快速换台的数据", "the edge gives no burst before a group yet"),
-    ),
     Row(
         "D21",
         Reason("盒子时钟不对", "boxes without a clock"),
@@ -32,5 +27,8 @@ _WITHOUT = (
 )
 
 ROWS = tuple(
-    sorted((*portals.ROWS, *times.ROWS, *streams.ROWS, *_WITHOUT), key=lambda row: int(row.name.removeprefix("D")))
+    sorted(
+        (*portals.ROWS, *groups.ROWS, *times.ROWS, *streams.ROWS, *_WITHOUT),
+        key=lambda row: int(row.name.removeprefix("D")),
+    )
 )

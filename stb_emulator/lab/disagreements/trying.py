@@ -54,6 +54,8 @@ class Lab:
     """Rows whose tolerance is switched off on the box's side."""
     crowded: tuple[str, ...] = ()
     """Addresses ``rtsp://host:port`` of edges that have no place left and a neighbour (D18)."""
+    group: str = ""
+    """Address ``igmp://group:port?fcc=host:port`` of a channel, where the list tells of none (D8)."""
     patience_s: float = 10.0
     """Longest session time-out that is waited for (D15)."""
     guide_zone_min: int = 480
