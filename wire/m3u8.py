@@ -352,9 +352,10 @@ def nearest(duration_s: float) -> int:
 
 
 def _whole(text: str, where: str) -> int:
-    if not text.strip().isascii() or not text.strip().isdigit() or len(text) > 20:
+    digits = text.strip()
+    if not digits.isascii() or not digits.isdigit() or len(text) > 20:
         raise PlaylistError(f"{where}: not a whole number: {text[:40]!r}")
-    return int(text)
+    return int(digits)
 
 
 def _decimal(text: str, where: str) -> float:

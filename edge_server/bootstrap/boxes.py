@@ -8,7 +8,9 @@ from edge_server.egress.rtsp import Rules
 from edge_server.sessions.accounts import AccountBook
 from edge_server.sessions.box_logins import BoxLimits, BoxLogins
 from edge_server.sessions.boxes import BoxBook
-from edge_server.sessions.logins import LoginLimits, Logins
+from edge_server.sessions.failures import Throttle
+from edge_server.sessions.login_limits import LoginLimits
+from edge_server.sessions.logins import Logins
 from edge_server.sessions.zones import make_zones
 
 
@@ -24,21 +26,21 @@ def make_rules(config: EdgeConfig) -> Rules:
     )
 
 
-def make_logins(config: EdgeConfig, accounts: AccountBook) -> Logins:
-    """Make the table of boxes that log in with an account."""
-    return Logins(
+def make_all_logins(config: EdgeConfig, boxes: BoxBook, accounts: AccountBook) -> tuple[Logins, BoxLogins]:
+    """Make the tables of boxes that log in with an account, and of those that are known by their MAC."""
+    throttle = Throttle()  # one password, one bound, whichever portal is tried
+    logins = Logins(
         accounts.find,
         limits=LoginLimits(logins_max=config.login_max_sessions),
         intolerant=make_intolerance(config),
         zones=make_zones(config.local_time_models, config.utc_offset_h),
+        throttle=throttle,
     )
-
-
-def make_box_logins(config: EdgeConfig, boxes: BoxBook, accounts: AccountBook) -> BoxLogins:
-    """Make the table of boxes that are known by their MAC."""
-    return BoxLogins(
+    by_mac = BoxLogins(
         boxes.find,
         accounts.find,
         unregistered=config.boxes_unregistered,
         limits=BoxLimits(logins_max=config.login_max_sessions),
+        throttle=throttle,
     )
+    return logins, by_mac

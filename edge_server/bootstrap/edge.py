@@ -14,7 +14,7 @@ import structlog
 from domain.courseware import CatalogueError
 from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
-from edge_server.bootstrap.boxes import make_box_logins, make_logins, make_rules
+from edge_server.bootstrap.boxes import make_all_logins, make_rules
 from edge_server.bootstrap.failures import Known, briefly, explain
 from edge_server.bootstrap.http_port import Crew, HttpPort
 from edge_server.bootstrap.http_settings import check_api_origin, check_http, make_http_settings
@@ -271,7 +271,7 @@ class Edge:
         counts = [Counts(each) for each in rows]
         admission = make_admission(config, self.root, self.clock, memory=table)
         whep = make_whep(config, ctx, admission, lives)
-        logins, boxes = make_logins(config, self.accounts), make_box_logins(config, self.boxes, self.accounts)
+        logins, boxes = make_all_logins(config, self.boxes, self.accounts)
         shared, segment = self.lan.relay, make_segment(config.legacy_networks)
         groups = linear_groups(config, ctx, channels, windows, pacing)
         monitoring = make_monitoring(

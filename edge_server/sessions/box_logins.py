@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
 import structlog
 
-from edge_server.sessions.accounts import Account
+from edge_server.sessions.accounts import USER_ID_MAX_CHARS, Account
 from edge_server.sessions.boxes import Box
-from edge_server.sessions.failures import Failures
+from edge_server.sessions.failures import Throttle, ThrottleLimits
+from edge_server.sessions.rows import Rows
 
 log = structlog.get_logger()
 CLONED = "cloned"
@@ -41,7 +42,8 @@ class BoxLimits:
     """Boxes ask for events every two minutes at the least."""
     clone_window_s: float = 300.0
     """A MAC at two addresses within this time is a cloned box (SEC-07)."""
-    failures_per_box_max: int = 5
+    failures_per_account_max: int = 5
+    """By boxes that are not known (``failures``)."""
     failures_per_remote_max: int = 20
     failure_window_s: float = 60.0
     failure_keys_max: int = 8192
@@ -104,6 +106,7 @@ class BoxLogins:
         unregistered: bool = False,
         token: Callable[[], str] = new_token,
         limits: BoxLimits | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         """Begin empty.
 
@@ -113,17 +116,25 @@ class BoxLogins:
             unregistered: boxes that are not on record are let in, too.
             token: makes random names.
             limits: bounds.
+            throttle: who has to wait, shared with whoever asks for the same passwords; None: one of its own.
         """
         self._find_box, self._find_account, self._token = find_box, find_account, token
         self._unregistered = unregistered
         self.limits = limits or BoxLimits()
-        self._waiting: OrderedDict[str, BoxLogin] = OrderedDict()  # oldest first
-        self._in: OrderedDict[str, BoxLogin] = OrderedDict()  # least recently seen first
-        self._by_mac: dict[str, dict[str, None]] = {}
-        self._by_remote: dict[str, dict[str, None]] = {}
-        self._box_failures = Failures(self.limits.failure_keys_max)
-        self._remote_failures = Failures(self.limits.failure_keys_max)
-        self._reported = Failures(self.limits.failure_keys_max)
+        self._waiting: Rows[BoxLogin] = Rows(  # oldest first
+            remote=lambda each: each.remote, box=lambda each: (each.mac, each.remote)
+        )
+        self._in: Rows[BoxLogin] = Rows(  # least recently seen first
+            mac=lambda each: each.mac, remote=lambda each: each.remote
+        )
+        self.throttle = throttle or Throttle(
+            ThrottleLimits(
+                account_max=self.limits.failures_per_account_max,
+                remote_max=self.limits.failures_per_remote_max,
+                window_s=self.limits.failure_window_s,
+                keys_max=self.limits.failure_keys_max,
+            )
+        )
         self.refusals: Counter[str] = Counter()
         """How often each ``Refusal`` was met, and ``CLONED``: one MAC at two addresses at once."""
 
@@ -133,25 +144,22 @@ class BoxLogins:
 
     def __iter__(self) -> Iterator[BoxLogin]:
         """All that are in, the least recently seen first."""
-        return iter(tuple(self._in.values()))
+        return iter(self._in)
 
     def knock(self, mac: str, remote: str, now_s: float) -> BoxLogin:
         """Hand out a token; every MAC gets one, so that this does not tell which are registered."""
         limits = self.limits
-        while self._waiting:
-            oldest = next(iter(self._waiting.values()))
-            if now_s - oldest.since_s <= limits.waiting_lifetime_s and len(self._waiting) < limits.waiting_max:
+        waiting = self._waiting
+        while (oldest := waiting.oldest()) is not None:
+            if now_s - oldest[1].since_s <= limits.waiting_lifetime_s and len(waiting) < limits.waiting_max:
                 break
-            del self._waiting[oldest.token]
-        here = [each for each in self._waiting.values() if each.remote == remote]
-        mine = [each for each in here if each.mac == mac]
-        for each in (
-            *here[: max(0, len(here) + 1 - limits.waiting_per_remote_max)],
-            *mine[: max(0, len(mine) + 1 - limits.waiting_per_box_max)],
-        ):
-            self._waiting.pop(each.token, None)
+            waiting.pop(oldest[0])
+        while waiting.count("remote", remote) >= limits.waiting_per_remote_max:
+            waiting.pop(waiting.oldest_of("remote", remote))
+        while waiting.count("box", (mac, remote)) >= limits.waiting_per_box_max:
+            waiting.pop(waiting.oldest_of("box", (mac, remote)))
         made = BoxLogin(self._token(), mac, remote, now_s, now_s)
-        self._waiting[made.token] = made
+        waiting.put(made.token, made)
         return made
 
     def find(self, token: str, mac: str, remote: str, now_s: float) -> BoxLogin | None:
@@ -165,7 +173,7 @@ class BoxLogins:
             return None
         if login.is_in:
             login.last_seen_s = now_s
-            self._in.move_to_end(token)
+            self._in.touch(token)
         return login
 
     def let_in(self, login: BoxLogin, now_s: float, *, is_local: bool = True) -> None:
@@ -174,45 +182,40 @@ class BoxLogins:
         Raises:
             BoxRefused: with the reason.
         """
-        limits = self.limits
-        wait_s = self._remote_failures.wait_s(
-            login.remote, limits.failures_per_remote_max, limits.failure_window_s, now_s
-        )
+        wait_s = self.throttle.wait_s("", login.mac, login.remote, now_s)
         if wait_s > 0 and not login.is_in:
             raise self._refused(login, Refusal.THROTTLED, wait_s)
         if not is_local:
             raise self._refused(login, Refusal.OUTSIDE)
         if (reason := self._standing(login)) is not None:
             if reason in (Refusal.UNREGISTERED, Refusal.RETIRED):  # whoever tries one MAC after the other must wait
-                self._remote_failures.note(login.remote, limits.failures_per_remote_max, now_s)
+                self.throttle.failed("", login.mac, login.remote, now_s)
             raise self._refused(login, reason)
         box = self._find_box(login.mac)
         login.station = box.station if box is not None else ""
         if login.is_in:
             return
         self._put_out_clones(login, now_s)
-        self._waiting.pop(login.token, None)
+        self._waiting.pop(login.token)
+        self.throttle.succeeded("", login.mac, login.remote)
         self._enter(login, now_s)
 
     def prove(self, login: BoxLogin, user_id: str, password: str, now_s: float) -> None:
         """Look at a password; once right, ``let_in`` lets the token in.
 
         Raises:
-            BoxRefused: WRONG_PASSWORD counts as a failure of the box and of the address; THROTTLED: it has to wait.
+            BoxRefused: WRONG_PASSWORD counts as a failure of the account and of the address; THROTTLED: it has to wait.
         """
-        limits = self.limits
-        wait_s = max(
-            self._box_failures.wait_s(login.mac, limits.failures_per_box_max, limits.failure_window_s, now_s),
-            self._remote_failures.wait_s(login.remote, limits.failures_per_remote_max, limits.failure_window_s, now_s),
-        )
+        account = self._find_account(user_id) if len(user_id) <= USER_ID_MAX_CHARS else None
+        named = account.user_id if account is not None else ""
+        wait_s = self.throttle.wait_s(named, login.mac, login.remote, now_s)
         if wait_s > 0:
             raise self._refused(login, Refusal.THROTTLED, wait_s)
-        account = self._find_account(user_id)
         right = account.password if account is not None else self._token()
         if not hmac.compare_digest(right.encode(), password.encode("utf-8", "replace")) or account is None:
-            self._box_failures.note(login.mac, limits.failures_per_box_max, now_s)
-            self._remote_failures.note(login.remote, limits.failures_per_remote_max, now_s)
+            self.throttle.failed(named, login.mac, login.remote, now_s)
             raise self._refused(login, Refusal.WRONG_PASSWORD)
+        self.throttle.succeeded(named, login.mac, login.remote)
         login.account = user_id
 
     def _standing(self, login: BoxLogin) -> Refusal | None:
@@ -226,26 +229,18 @@ class BoxLogins:
 
     def _refused(self, login: BoxLogin, reason: Refusal, retry_after_s: float = 0.0) -> BoxRefused:
         self.refusals[reason.value] += 1
-        if reason is Refusal.THROTTLED and self._may_report(f"throttled {login.remote}", login.last_seen_s):
+        if reason is Refusal.THROTTLED and self.throttle.may_report(f"throttled {login.remote}", login.last_seen_s):
             log.warning("box must wait after failed logins", mac=login.mac, remote=login.remote)
         return BoxRefused(reason, retry_after_s)
 
-    def _may_report(self, what: str, now_s: float) -> bool:
-        """Keep a line of the log from being written more than once a minute."""
-        if self._reported.wait_s(what, 1, self.limits.failure_window_s, now_s) > 0:
-            return False
-        self._reported.note(what, 1, now_s)
-        return True
-
     def _put_out_clones(self, login: BoxLogin, now_s: float) -> None:
-        others = [self._in[token] for token in self._by_mac.get(login.mac, ())]
-        for each in others:
+        for _, each in self._in.all_of("mac", login.mac):
             if each.remote == login.remote:
                 continue
             self._drop(each)
             if now_s - each.last_seen_s <= self.limits.clone_window_s:
                 self.refusals[CLONED] += 1
-                if self._may_report(f"cloned {login.mac}", now_s):
+                if self.throttle.may_report(f"cloned {login.mac}", now_s):
                     log.warning(
                         "one MAC at two addresses: a cloned box? the older session was ended",
                         mac=login.mac,
@@ -255,25 +250,18 @@ class BoxLogins:
                     )
 
     def _enter(self, login: BoxLogin, now_s: float) -> None:
-        limits = self.limits
-        for index, key, bound in (
-            (self._by_mac, login.mac, limits.logins_per_box_max),
-            (self._by_remote, login.remote, limits.logins_per_remote_max),
+        limits, there = self.limits, self._in
+        for what, value, bound in (
+            ("mac", login.mac, limits.logins_per_box_max),
+            ("remote", login.remote, limits.logins_per_remote_max),
         ):
-            while len(index.get(key, ())) >= bound:
-                self._drop(self._in[next(iter(index[key]))])
-        while len(self._in) >= limits.logins_max:
-            self._drop(next(iter(self._in.values())))
+            while there.count(what, value) >= bound:
+                there.pop(there.oldest_of(what, value))
+        while len(there) >= limits.logins_max and (oldest := there.oldest()) is not None:
+            there.pop(oldest[0])
         login.is_in, login.last_seen_s = True, now_s
-        self._in[login.token] = login
-        self._by_mac.setdefault(login.mac, {})[login.token] = None
-        self._by_remote.setdefault(login.remote, {})[login.token] = None
+        there.put(login.token, login)
 
     def _drop(self, login: BoxLogin) -> None:
-        self._waiting.pop(login.token, None)
-        if self._in.pop(login.token, None) is None:
-            return
-        for index, key in ((self._by_mac, login.mac), (self._by_remote, login.remote)):
-            index[key].pop(login.token, None)
-            if not index[key]:
-                del index[key]
+        self._waiting.pop(login.token)
+        self._in.pop(login.token)

@@ -14,37 +14,21 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+import structlog
+
 from edge_server.sessions.accounts import USER_ID_MAX_CHARS, Account
 from edge_server.sessions.authenticator import open_with_any_key, refused_as_odd
-from edge_server.sessions.failures import Failures
+from edge_server.sessions.failures import Throttle
+from edge_server.sessions.login_limits import LoginLimits
+from edge_server.sessions.rows import Rows
 from edge_server.sessions.zones import Zones
 from wire import ctc
 
+log = structlog.get_logger()
 RETRY_WINDOW_S = 30.0
 """A box whose reply got lost sends the same Authenticator again; for so long it gets the same login."""
 STBID_MAX_CHARS = 64
 _STBID = re.compile(rf"[0-9A-Za-z:._-]{{1,{STBID_MAX_CHARS}}}")
-
-
-@dataclass(frozen=True, slots=True)
-class LoginLimits:
-    """Bounds of the table. The rates follow SEC-08 (dictionary login is throttled)."""
-
-    tokens_max: int = 4096
-    tokens_per_remote_max: int = 128
-    """One address that asks for more loses its own oldest tokens, nobody else's."""
-    token_lifetime_s: float = 300.0
-    logins_max: int = 16384
-    logins_per_user_max: int = 512
-    login_idle_s: float = 2700.0
-    """Three heartbeats of the slowest kind (900 s) may be missed."""
-    user_token_lifetime_s: float = 86400.0
-    """For so long after a login its UserToken gives a new session when the old one ran out (stb_protocols §3.3)."""
-    failures_per_user_max: int = 5
-    failures_per_remote_max: int = 20
-    """More than for a user, since several stations may come through one translated address."""
-    failure_window_s: float = 60.0
-    failure_keys_max: int = 8192
 
 
 class Refusal(Enum):
@@ -140,22 +124,34 @@ class Logins:
         limits: LoginLimits | None = None,
         intolerant: Collection[str] = (),
         zones: Zones | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
-        """Begin empty; ``find_account`` looks an account up by its user name, ``token`` makes random names.
+        """Begin empty.
 
-        ``intolerant`` names disagreements (D1 to D4) that are not lived with; for laboratories. ``zones`` tells what
-        a box means by a moment without a zone.
+        Args:
+            find_account: looks an account up by its user name.
+            token: makes random names.
+            limits: bounds.
+            intolerant: disagreements (D1 to D4) that are not lived with; for laboratories.
+            zones: what a box means by a moment without a zone.
+            throttle: who has to wait, shared with whoever asks for the same passwords; None: one of its own.
         """
         self._zones = zones or Zones()
         self._intolerant = intolerant
         self._find_account, self._token = find_account, token
         self.limits = limits or LoginLimits()
-        self._challenges: OrderedDict[str, Challenge] = OrderedDict()
+        self.throttle = throttle or Throttle(self.limits.throttle)
+        self._challenges: Rows[Challenge] = Rows(remote=lambda each: each.remote)
         self._used: OrderedDict[str, _Used] = OrderedDict()
-        self._logins: OrderedDict[str, Login] = OrderedDict()  # least recently seen first
-        self._by_user_token: OrderedDict[str, Login] = OrderedDict()  # oldest login first
-        self._user_failures = Failures(self.limits.failure_keys_max)
-        self._remote_failures = Failures(self.limits.failure_keys_max)
+        self._logins: Rows[Login] = Rows(  # least recently seen first
+            user=lambda each: each.user_id,
+            box=lambda each: (each.user_id, each.stbid),
+            place=lambda each: (each.stbid, each.remote),
+            remote=lambda each: each.remote,
+        )
+        self._by_user_token: Rows[Login] = Rows(  # oldest login first
+            box=lambda each: (each.user_id, each.stbid), seat=lambda each: (each.user_id, each.remote)
+        )
         self.deviations: Counter[str] = Counter()
         """How often each tolerated deviation of an Authenticator was met; keys are codes of ``wire.ctc``."""
         self.refusals: Counter[str] = Counter()
@@ -167,7 +163,11 @@ class Logins:
 
     def __iter__(self) -> Iterator[Login]:
         """All logins, the least recently seen first."""
-        return iter(tuple(self._logins.values()))
+        return iter(self._logins)
+
+    def newest_at(self, remote: str) -> Login | None:
+        """Return the login at an address that was seen last; None when there is none, or it has been silent."""
+        return self._logins.newest_of("remote", remote)
 
     def account(self, user_id: str) -> Account | None:
         """Look an account up."""
@@ -177,12 +177,12 @@ class Logins:
         """Hand out an EncryptToken. Unknown users get one too, so that H3 does not tell who exists."""
         self._drop_old_challenges(now_s)
         challenge = Challenge(self._token(), self._token(), user_id[:USER_ID_MAX_CHARS], remote, now_s)
-        mine = [key for key, each in self._challenges.items() if each.remote == remote]
-        for key in mine[: max(0, len(mine) + 1 - self.limits.tokens_per_remote_max)]:
-            del self._challenges[key]
-        while len(self._challenges) >= self.limits.tokens_max:
-            self._challenges.popitem(last=False)
-        self._challenges[challenge.encrypt_token] = challenge
+        challenges = self._challenges
+        while challenges.count("remote", remote) >= self.limits.tokens_per_remote_max:
+            challenges.pop(challenges.oldest_of("remote", remote))
+        while len(challenges) >= self.limits.tokens_max and (oldest := challenges.oldest()) is not None:
+            challenges.pop(oldest[0])
+        challenges.put(challenge.encrypt_token, challenge)
         return challenge
 
     def log_in(self, attempt: Attempt, now_s: float) -> Login:
@@ -191,14 +191,16 @@ class Logins:
         Raises:
             LoginRefused: with the reason. Every refusal except THROTTLED counts as a failure.
         """
-        account = self.account(attempt.user_id)
-        self._throttle(account, attempt.remote, now_s)
+        account, box = self.account(attempt.user_id), attempt.stbid[:STBID_MAX_CHARS]
+        self._throttle(account, box, attempt.remote, now_s)
         self._drop_old_challenges(now_s)
         try:
-            return self._admit(account, attempt, now_s)
+            login = self._admit(account, attempt, now_s)
         except LoginRefused as refused:
-            self._note_failure(refused, account, attempt.remote, now_s)
+            self._note_failure(refused, account, box, attempt.remote, now_s)
             raise
+        self.throttle.succeeded(login.user_id, box, attempt.remote)
+        return login
 
     def check_password(self, user_id: str, password: str, remote: str, now_s: float) -> Account:
         """Check a password that a player sends with each request; nothing is remembered but failures.
@@ -209,7 +211,7 @@ class Logins:
             LoginRefused: UNKNOWN_USER, WRONG_PASSWORD, OTHER_BOX or THROTTLED; all but the last count as failures.
         """
         account = self.account(user_id)
-        self._throttle(account, remote, now_s)
+        self._throttle(account, "", remote, now_s)
         known = account.password if account is not None else self._nobodys_password
         # As long for a name that is not there, and for a first letter that is wrong.
         right = hmac.compare_digest(known.encode(), password.encode("utf-8", "surrogatepass"))
@@ -221,28 +223,25 @@ class Logins:
             if account.stbid is not None:
                 raise LoginRefused(Refusal.OTHER_BOX)
         except LoginRefused as refused:
-            self._note_failure(refused, account, remote, now_s)
+            self._note_failure(refused, account, "", remote, now_s)
             raise
+        self.throttle.succeeded(account.user_id, "", remote)
         return account
 
-    def _note_failure(self, refused: LoginRefused, account: Account | None, remote: str, now_s: float) -> None:
+    def _note_failure(
+        self, refused: LoginRefused, account: Account | None, box: str, remote: str, now_s: float
+    ) -> None:
         self.refusals[refused.reason.value] += 1
-        self._remote_failures.note(remote, self.limits.failures_per_remote_max, now_s)
-        if account is not None:  # unknown names would fill the table
-            self._user_failures.note(account.user_id, self.limits.failures_per_user_max, now_s)
+        self.throttle.failed(account.user_id if account else "", box, remote, now_s)
 
-    def _throttle(self, account: Account | None, remote: str, now_s: float) -> None:
-        limits = self.limits
-        wait_s = self._remote_failures.wait_s(remote, limits.failures_per_remote_max, limits.failure_window_s, now_s)
-        if account is not None:
-            wait_s = max(
-                wait_s,
-                self._user_failures.wait_s(
-                    account.user_id, limits.failures_per_user_max, limits.failure_window_s, now_s
-                ),
-            )
+    def _throttle(self, account: Account | None, box: str, remote: str, now_s: float) -> None:
+        wait_s = self.throttle.wait_s(account.user_id if account else "", box, remote, now_s)
         if wait_s > 0:
             self.refusals[Refusal.THROTTLED.value] += 1
+            if self.throttle.may_report(f"throttled {remote}", now_s):
+                log.warning(
+                    "box must wait after failed logins", account=account.user_id if account else "", remote=remote
+                )
             raise LoginRefused(Refusal.THROTTLED, wait_s)
 
     def _admit(self, account: Account | None, attempt: Attempt, now_s: float) -> Login:
@@ -267,7 +266,7 @@ class Logins:
         challenge = self._challenges.get(token)
         if challenge is None or challenge.user_id != account.user_id:
             raise LoginRefused(Refusal.TOKEN_STALE)
-        del self._challenges[token]
+        self._challenges.pop(token)
         self.deviations.update(each.code for each in plain.deviations)
         login = Login(
             session_id=self._token(),
@@ -288,24 +287,22 @@ class Logins:
         return login
 
     def _enter(self, login: Login) -> None:
-        mine = [each for each in self._logins.values() if each.user_id == login.user_id]
-        gone = [each for each in mine if _same_box(each, login)]
-        others = [each for each in mine if each.stbid != login.stbid]
-        gone += others[: max(0, len(others) + 1 - self.limits.logins_per_user_max)]
-        for each in gone:
-            self.log_out(each.session_id)
-        stale = [token for token, each in self._by_user_token.items() if _same_box(each, login)]
-        for token in stale:  # a login that ran out is over once the box has another
-            del self._by_user_token[token]
-        while len(self._by_user_token) >= self.limits.logins_max:
-            self._by_user_token.popitem(last=False)
-        self._by_user_token[login.user_token] = login
+        box, logins, tokens = (login.user_id, login.stbid), self._logins, self._by_user_token
+        for session_id, _ in logins.all_of("box", box):
+            self.log_out(session_id)
+        while logins.count("user", login.user_id) >= self.limits.logins_per_user_max:
+            self.log_out(logins.oldest_of("user", login.user_id))
+        for token, _ in tokens.all_of("box", box):  # a login that ran out is over once the box has another
+            tokens.pop(token)
+        while len(tokens) >= self.limits.logins_max and (oldest := tokens.oldest()) is not None:
+            tokens.pop(oldest[0])
+        tokens.put(login.user_token, login)
         self._place(login)
 
     def _place(self, login: Login) -> None:
-        while len(self._logins) >= self.limits.logins_max:
-            self._logins.popitem(last=False)
-        self._logins[login.session_id] = login
+        while len(self._logins) >= self.limits.logins_max and (oldest := self._logins.oldest()) is not None:
+            self._logins.pop(oldest[0])
+        self._logins.put(login.session_id, login)
 
     def renew(self, user_token: str, remote: str, now_s: float) -> Login | None:
         """Return the login of a UserToken, with a new session if the old one ran out; for boxes without a heartbeat.
@@ -327,34 +324,31 @@ class Logins:
         if login is None:
             return None
         if now_s - login.last_seen_s > self.limits.login_idle_s:
-            del self._logins[session_id]
+            self._logins.pop(session_id)
             return None
         login.last_seen_s = now_s
-        self._logins.move_to_end(session_id)
+        self._logins.touch(session_id)
         return login
 
     def find_box(self, stbid: str, remote: str, now_s: float) -> Login | None:
         """Return the login of a box at that address; for heartbeats of agents that send no cookie."""
-        for login in reversed(self._logins.values()):
-            if (login.stbid, login.remote) == (stbid, remote):
-                return self.find(login.session_id, now_s)
-        return None
+        login = self._logins.newest_of("place", (stbid, remote))
+        return self.find(login.session_id, now_s) if login is not None else None
 
     def log_out(self, session_id: str) -> bool:
         """End one login; True when there was one."""
-        login = self._logins.pop(session_id, None)
+        login = self._logins.pop(session_id)
         if login is not None:
-            self._by_user_token.pop(login.user_token, None)
+            self._by_user_token.pop(login.user_token)
         return login is not None
 
     def log_out_user(self, user_id: str, remote: str) -> int:
         """End all logins of a user at that address; for boxes that log out without their cookie."""
-        gone = [each.session_id for each in self if (each.user_id, each.remote) == (user_id, remote)]
+        gone = [name for name, each in self._logins.all_of("user", user_id) if each.remote == remote]
         for each in gone:
             self.log_out(each)
-        idle = [key for key, each in self._by_user_token.items() if (each.user_id, each.remote) == (user_id, remote)]
-        for each in idle:
-            del self._by_user_token[each]
+        for token, _ in self._by_user_token.all_of("seat", (user_id, remote)):
+            self._by_user_token.pop(token)
         return len(gone)
 
     def expire(self, now_s: float) -> int:
@@ -363,28 +357,22 @@ class Logins:
         self._drop_old_user_tokens(now_s)
         gone = [each.session_id for each in self if now_s - each.last_seen_s > self.limits.login_idle_s]
         for each in gone:
-            del self._logins[each]
+            self._logins.pop(each)
         return len(gone)
 
     def _drop_old_user_tokens(self, now_s: float) -> None:
-        while self._by_user_token:
-            token, oldest = next(iter(self._by_user_token.items()))
-            if now_s - oldest.since_s <= self.limits.user_token_lifetime_s:
+        while (oldest := self._by_user_token.oldest()) is not None:
+            if now_s - oldest[1].since_s <= self.limits.user_token_lifetime_s:
                 break
-            del self._by_user_token[token]
+            self._by_user_token.pop(oldest[0])
 
     def _drop_old_challenges(self, now_s: float) -> None:
-        while self._challenges:
-            token, oldest = next(iter(self._challenges.items()))
-            if now_s - oldest.issued_s <= self.limits.token_lifetime_s:
+        while (oldest := self._challenges.oldest()) is not None:
+            if now_s - oldest[1].issued_s <= self.limits.token_lifetime_s:
                 break
-            del self._challenges[token]
+            self._challenges.pop(oldest[0])
         while self._used:
             token, first = next(iter(self._used.items()))
             if now_s <= first.until_s:
                 break
             del self._used[token]
-
-
-def _same_box(one: Login, other: Login) -> bool:
-    return (one.user_id, one.stbid) == (other.user_id, other.stbid)

@@ -64,9 +64,7 @@ def screen_of(headers: Mapping[str, str], account_charset: str | None = None) ->
 
 def charset_at(logins: Logins, remote: str, now_s: float) -> str | None:
     """Return the charset of the box at an address that was seen last; None when none is logged in there."""
-    for login in reversed(tuple(logins)):
-        if now_s - login.last_seen_s > logins.limits.login_idle_s:
-            return None
-        if login.remote == remote:
-            return login.charset
-    return None
+    login = logins.newest_at(remote)
+    if login is None or now_s - login.last_seen_s > logins.limits.login_idle_s:
+        return None
+    return login.charset

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.fuzz import Door
 from tests.fuzz.doors import DOORS
 from tests.fuzz.mutate import Mutator
 from tests.fuzz.run import WATCH, Result, cost_s, run
+from wire import m3u8
 
 NOT_UTF8 = b'{"\xff":"\xed\xa0\x80"}'
 DEEP = b'{"a":' * 100_000
@@ -104,3 +106,11 @@ def test_a_guide_or_page_in_no_known_charset_is_refused() -> None:
         parse_guide(b'<?xml version="1.0" encoding="utf-99"?><tv/>')
     with pytest.raises(PlayError):
         read_page(Reply("http://e/", 200, {"Content-Type": "text/html"}, {}, b"<meta charset=\x00gbk><p>x</p>"))
+
+
+def test_a_number_between_odd_blanks_is_read_or_refused() -> None:
+    """What ``str.strip`` takes for a blank (U+001C) is none for ``int``."""
+    text = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:\x1c7\n#EXTINF:1,\na.ts\n"
+    with contextlib.suppress(m3u8.PlaylistError):
+        read = m3u8.parse(text)
+        assert isinstance(read, m3u8.MediaPlaylist) and read.media_sequence == 7

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from edge_server.sessions.accounts import Account
-from edge_server.sessions.logins import Attempt, Login, LoginLimits, LoginRefused, Logins, Refusal, new_token
+from edge_server.sessions.login_limits import LoginLimits
+from edge_server.sessions.logins import Attempt, Login, LoginRefused, Logins, Refusal, new_token
 from wire import ctc
 
 STBID = "0010019900E0680200001A2B3C4D5E6F"
@@ -215,7 +216,7 @@ def test_tokens_and_failures_are_bounded_in_all() -> None:
         logins.issue("edu001@itv", remote, 0.0)
         refusal(logins, attempt("AA", f"user{number}", remote=remote))
     assert len(logins._challenges) == 10
-    assert len(logins._remote_failures.times) == 10
+    assert len(logins.throttle.remotes.times) == 10
 
 
 def test_a_heartbeat_without_cookie_is_known_by_box_and_address() -> None:
