@@ -21,7 +21,7 @@ HOPS = 3
 RETRY_AFTER_S = 0.3
 PROBE_BYTES = 16 * 1024
 PROBE_AT_MAX_BYTES = 256 * 1024
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)$")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})$")
 
 
 class _Download:
@@ -204,7 +204,7 @@ def content_range(value: str) -> tuple[int, int, int]:
 
 
 def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() else None
+    return int(text) if text and text.isdecimal() and len(text) < 20 else None
 
 
 PLAYER = Progressive()

@@ -82,7 +82,12 @@ def parse_playlist(body: bytes, base: str) -> tuple[tuple[Offer, ...], str]:
                 raise PlayError(Stage.BROWSE, f"{entry[2]} 没有地址", f"entry {entry[2]!r} has no address")
             entry = _entry(line)
         elif line and not line.startswith("#") and entry is not None:
-            offers.append(_offer(entry, urljoin(base, line)))
+            try:
+                offers.append(_offer(entry, urljoin(base, line)))
+            except ValueError as error:
+                raise PlayError(
+                    Stage.BROWSE, f"{entry[2]} 的地址有误", f"bad address {line[:80]!r}: {error}"
+                ) from error
             entry = None
             if len(offers) > ENTRIES_MAX_COUNT:
                 raise PlayError(Stage.BROWSE, "播放列表过长", f"more than {ENTRIES_MAX_COUNT} entries")
@@ -90,7 +95,10 @@ def parse_playlist(body: bytes, base: str) -> tuple[tuple[Offer, ...], str]:
     if len(set(ids)) != len(ids):
         twice = next(each for each in ids if ids.count(each) > 1)
         raise PlayError(Stage.BROWSE, f"播放列表中 {twice} 重复", f"{twice} is listed twice")
-    return tuple(offers), urljoin(base, guide) if guide else ""
+    try:
+        return tuple(offers), urljoin(base, guide) if guide else ""
+    except ValueError as error:
+        raise PlayError(Stage.BROWSE, "节目单的地址有误", f"bad address {guide[:80]!r}: {error}") from error
 
 
 def _entry(line: str) -> tuple[float, dict[str, str], str]:

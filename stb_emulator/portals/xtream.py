@@ -93,7 +93,9 @@ class XtreamPortal:
         answer = await self._ask(Stage.BROWSE, action="get_vod_info", vod_id=offer.item_id)
         info = answer.get("info") if isinstance(answer, dict) else None
         lasts = text_of(info.get("duration_secs")) if isinstance(info, dict) else ""
-        return msgspec.structs.replace(offer, announced_s=float(lasts)) if lasts.isdecimal() else offer
+        return (
+            msgspec.structs.replace(offer, announced_s=float(lasts)) if lasts.isdecimal() and len(lasts) < 20 else offer
+        )
 
     async def stay(self) -> None:
         """See Portal: HTTP needs no keep-alive."""

@@ -98,7 +98,7 @@ class Mutator:
 
     def _number(self, was: bytes) -> bytes:
         draw = self._random.random
-        kind = int(draw() * 6)
+        kind = int(draw() * 7)
         value = int(was[:18])
         return (
             b"%d" % (value + 1),
@@ -107,6 +107,7 @@ class Mutator:
             b"-" + was,
             was * 2,
             b"0" * int(draw() * 30) + was,
+            b"7" * 4400,  # more digits than ``int`` takes
         )[kind]
 
 

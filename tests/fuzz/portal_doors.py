@@ -300,7 +300,12 @@ def _m3u() -> Door:
         "GET /iptv.m3u8?format=ts",
         "GET /epg.xml",
         "GET /xmltv.xml.gz",
-        "GET /timeshift_abs-1795478400.m3u8?playseek=20261124080000-20261124083000",
+        "GET /catchup/900001.ts?playseek=20261124080000-20261124083000&zoneoffset=480",
+        "GET /catchup/900001.m3u8?utc=1795478400&lutc=1795482000",
+        "GET /catchup/900001/timeshift_abs-1795478400.ts",
+        "GET /catchup/900001/timeshift_rel-3600.m3u8",
+        "GET /catchup/900001/video-1795478400-3600.m3u8",
+        "GET /catchup/900001/index-1795478400-now.m3u8",
     )
 
 

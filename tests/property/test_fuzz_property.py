@@ -114,3 +114,9 @@ def test_a_number_between_odd_blanks_is_read_or_refused() -> None:
     with contextlib.suppress(m3u8.PlaylistError):
         read = m3u8.parse(text)
         assert isinstance(read, m3u8.MediaPlaylist) and read.media_sequence == 7
+
+
+@pytest.mark.parametrize("text", [b"#EXTM3U\n#EXTINF:-1,x\nhttp://[e/1.ts\n", b'#EXTM3U x-tvg-url="http://[e"\n'])
+def test_a_playlist_with_an_address_that_is_none_is_refused(text: bytes) -> None:
+    with pytest.raises(PlayError):
+        parse_playlist(text, "http://e/")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -359,3 +360,18 @@ def test_a_damaged_description_is_an_error_with_words(record: bytes) -> None:
 def test_a_damaged_sample_is_an_error_with_words(sample: bytes) -> None:
     with pytest.raises(Unmuxable):
         nal_units(sample, 4)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda offer: offer.replace(b"a=rtpmap:", b"a=rtpmap:" + b"9" * 4400 + b" H264/90000\r\na=rtpmap:", 1).replace(
+            b"SAVPF ", b"SAVPF " + b"9" * 4400 + b" "
+        ),
+        lambda offer: offer.replace(b"a=extmap:", b"a=extmap:" + b"9" * 4400),
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_no_numbers_of_an_offer(spoil: Callable[[bytes], bytes]) -> None:
+    assert spoil(OFFER) != OFFER
+    with contextlib.suppress(Refused):
+        read_offer(spoil(OFFER), profile_level_id="4d401e", has_sound=True)

@@ -212,7 +212,7 @@ def codecs_of(media: MediaDescription) -> list[Codec]:
             frozenset(wish for kind, wish in wishes if kind in (each, "*")),
         )
         for each in media.formats
-        if each in maps and each.isascii() and each.isdigit() and int(each) < 128
+        if each in maps and each.isascii() and each.isdigit() and len(each) <= 3 and int(each) < 128
     ]
 
 
@@ -266,7 +266,9 @@ def _sound_format(offer: Session, picture: MediaDescription, sound: MediaDescrip
 
 def _extension(id: str | None) -> int | None:
     number = (id or "").partition("/")[0]
-    return int(number) if number.isascii() and number.isdigit() and 1 <= int(number) <= 14 else None
+    return (
+        int(number) if number.isascii() and number.isdigit() and len(number) <= 2 and 1 <= int(number) <= 14 else None
+    )
 
 
 def pairs_of(attributes: Attributes, name: str) -> list[tuple[str, str]]:

@@ -198,7 +198,7 @@ class Conversation:
         """
         commands: list[Command] = [Deviated(d.code) for d in message.deviations]
         number = message.headers.get("CSeq") or ""
-        method = self._waiting.pop(int(number), None) if number.isdecimal() else None
+        method = self._waiting.pop(int(number), None) if number.isdecimal() and len(number) < 20 else None
         if method is None:
             return [*commands, Deviated("cseq")]
         if not self._waiting:
@@ -290,7 +290,7 @@ class Conversation:
         if not self._session:
             raise self._fail("应答没有 Session", "no Session in the answer")
         interval = message.headers.get("x-KeepAliveInterval") or ""
-        if interval.isdecimal() and int(interval):
+        if interval.isdecimal() and len(interval) < 20 and int(interval):
             self._habits.keep_alive_s = min(self._habits.keep_alive_s, float(interval))
         self._habits.settle(profile)
         begun: list[Command] = [Receive(answer, self.media, profile, reports=self._habits.keep_alive == "rtcp")]

@@ -48,8 +48,8 @@ def _kind(media: MediaDescription) -> tuple[int, str, bytes] | None:
     for format_ in media.formats:
         codec = maps.get(format_, "")
         if format_ == str(_MP2T) or codec.startswith("MP2T/") or media.profile.upper().startswith("MP2T"):
-            return (int(format_) if format_.isdecimal() else _MP2T), "mpegts", b""
-        if codec.startswith("H264/") and format_.isdecimal():
+            return (int(format_) if format_.isdecimal() and len(format_) <= 3 else _MP2T), "mpegts", b""
+        if codec.startswith("H264/") and format_.isdecimal() and len(format_) <= 3:
             return int(format_), "h264", parameter_sets(fmtps.get(format_, ""))
     return None
 

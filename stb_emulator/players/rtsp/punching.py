@@ -71,7 +71,7 @@ def huawei_answer(data: bytes) -> int | None:
 def nat_answer(headers: Headers) -> int | None:
     """Read ``x-NAT: on;ssrc=n``; None when the server wants no packet."""
     found = re.fullmatch(r"\s*on\s*;\s*ssrc\s*=\s*(\w+)\s*", headers.get("x-NAT") or "", re.IGNORECASE)
-    if found is None or not found[1].isdecimal():
+    if found is None or not found[1].isdecimal() or len(found[1]) > 10:
         return None
     ssrc = int(found[1])
     return ssrc if ssrc <= 0xFFFFFFFF else None

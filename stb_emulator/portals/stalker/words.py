@@ -87,7 +87,10 @@ def whole(value: Any) -> int | None:
     """Read a number that a portal wrote as number or as text."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
-    return int(value) if isinstance(value, int) or value.strip().isdecimal() else None
+    if isinstance(value, int):
+        return value
+    digits = value.strip()
+    return int(digits) if digits.isdecimal() and len(digits) < 20 else None
 
 
 def texts(value: Any) -> str:
