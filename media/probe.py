@@ -25,6 +25,8 @@ CONTAINERS = (
 """Containers that hold media themselves. Play lists, scripts and picture sequences would open other files."""
 OPEN_OPTIONS = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS}
 PACKETS_MAX_COUNT = 20_000_000
+JUMP_BACK_S, JUMP_FORWARD_S = 1.0, 30.0
+"""A step of a track's clock beyond these counts for nothing in its length."""
 LOOK_PICTURES = 48
 HEAD_MAX_BYTES = 4 * 1024 * 1024
 BOXES_MAX_COUNT = 1_000_000
@@ -56,7 +58,10 @@ class VideoFacts:
     """Every step is that one, within a tenth of it."""
     packets: int
     start_s: float
+    """The first time of the file's first clock."""
     end_s: float
+    length_s: float
+    """Without the jumps of the clock."""
     keyframe_gap_s: float
     starts_with_keyframe: bool
     dts_in_order: bool
@@ -80,6 +85,8 @@ class AudioFacts:
     channels: int
     start_s: float
     end_s: float
+    length_s: float
+    """Without the jumps of the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +118,12 @@ class _Track:
     trimmed: bool = False
     packets: int = 0
     end_s: float = 0.0
+    at_s: float | None = None
+    """When the newest packet is decoded, by the file's clock."""
+    jumped_s: float = 0.0
+    """All jumps of that clock."""
+    first_s: float = 0.0
+    last_s: float = 0.0
 
 
 def open_media(path: Path) -> Any:
@@ -223,7 +236,16 @@ def _note(track: _Track, packet: Any) -> None:
     time_s = float(stamp * base)
     track.pts.append(time_s)
     track.rate[int(time_s)] += packet.size * 8
-    track.end_s = max(track.end_s, time_s + float((packet.duration or 0) * base))
+    lasts_s = float((packet.duration or 0) * base)
+    track.end_s = max(track.end_s, time_s + lasts_s)
+    now_s = track.last_dts if packet.dts is not None else time_s
+    if track.at_s is None:
+        track.first_s = track.last_s = time_s
+    elif not -JUMP_BACK_S < now_s - track.at_s < JUMP_FORWARD_S:
+        track.jumped_s += now_s - track.at_s
+    track.at_s = now_s
+    track.first_s = min(track.first_s, time_s - track.jumped_s)
+    track.last_s = max(track.last_s, time_s - track.jumped_s + lasts_s)
     if packet.is_keyframe:
         track.keys.append(time_s)
 
@@ -254,8 +276,9 @@ def _video(path: Path, stream: Any, track: _Track) -> VideoFacts:
         rate=rate,
         constant=constant,
         packets=track.packets,
-        start_s=min(track.pts, default=0.0),
+        start_s=track.first_s,
         end_s=max(track.end_s, last + (step or 0.04)),
+        length_s=track.last_s - track.first_s,
         keyframe_gap_s=max((b - a for a, b in pairwise([*keys, last])), default=0.0),
         starts_with_keyframe=track.first_key,
         dts_in_order=track.ordered,
@@ -348,6 +371,7 @@ def _audio(stream: Any, track: _Track) -> AudioFacts:
         profile=str(context.profile or ""),
         sample_rate=context.sample_rate,
         channels=context.layout.nb_channels,
-        start_s=min(track.pts, default=0.0),
+        start_s=track.first_s,
         end_s=track.end_s,
+        length_s=track.last_s - track.first_s,
     )

@@ -22,7 +22,7 @@ class Poster:
     def __init__(self, facts: VideoFacts) -> None:
         """``facts`` say how long the lesson is and how to turn its pictures."""
         self._facts = facts
-        self._wanted_s = (facts.end_s - facts.start_s) / 10
+        self._wanted_s = facts.length_s / 10
         self._best: Image.Image | None = None
         self._settled = False
 

@@ -96,7 +96,7 @@ def _examined(source: Path) -> Probe:
         raise Refused(RefusalReason.NOT_A_VIDEO, "a single picture without sound")
     if video is not None and audio is None and video.end_s - video.start_s < 1.5 / video.rate:
         raise Refused(RefusalReason.DAMAGED, f"{video.packets} pictures, all of the same time")
-    lengths = [track.end_s - track.start_s for track in (video, audio) if track is not None]
+    lengths = [track.length_s for track in (video, audio) if track is not None]
     if max(lengths) > DURATION_MAX_S:
         raise Refused(RefusalReason.TOO_LONG, f"{max(lengths) / 3600:.1f} h, at most {DURATION_MAX_S / 3600:.0f} h")
     return facts
@@ -205,6 +205,7 @@ def card_facts(facts: Probe) -> VideoFacts:
         packets=0,
         start_s=0.0,
         end_s=end_s,
+        length_s=end_s,
         keyframe_gap_s=0.0,
         starts_with_keyframe=True,
         dts_in_order=True,

@@ -31,7 +31,7 @@ def facts(**changes: object) -> VideoFacts:
     return replace(good, **changes)  # type: ignore[arg-type]
 
 
-SOUND = AudioFacts(1, "aac", "LC", 48000, 2, 0.0, 10.0)
+SOUND = AudioFacts(1, "aac", "LC", 48000, 2, 0.0, 10.0, 10.0)
 
 
 # -- time
