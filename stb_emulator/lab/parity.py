@@ -89,6 +89,11 @@ def compare(
             excused.append(Difference(kind="no_browser", box=box, item_id=item))
             del offers_of[box]
         found += _compare_item(item, offers_of)
+        told = {box: [offer.announced_s] for box, offer in offers_of.items() if offer is not None}
+        for row in rows:
+            if row.lesson == item and row.box in told:
+                told[row.box].append(row.announced_s)
+        found += _compare_lengths(item, {box: [s for s in each if s is not None] for box, each in told.items()})
     found += _compare_order({box: list(offers) for box, offers in seen.items() if offers})
     for row in rows:
         if not row.ok and row.lesson in seen.get(row.box, {}):
@@ -122,16 +127,19 @@ def _compare_item(item: str, offers: Mapping[str, Offer | None]) -> list[Differe
         for box, here in said_by.items():
             if here and here != usual:
                 found.append(Difference(kind=field, box=box, item_id=item, here=here, elsewhere=usual))
-    said = [offer.announced_s for offer in there.values() if offer.announced_s is not None]
-    for box, offer in there.items():
-        middle = sorted(said)[len(said) // 2] if said else 0.0
-        if offer.announced_s is not None and abs(offer.announced_s - middle) > DURATION_WITHIN_S:
-            found.append(
-                Difference(
-                    kind="duration", box=box, item_id=item, here=f"{offer.announced_s:.3f}", elsewhere=f"{middle:.3f}"
-                )
-            )
     return found
+
+
+def _compare_lengths(item: str, told: Mapping[str, Sequence[float]]) -> list[Difference]:
+    """Compare how long an item is, as each box was told by its list, its SDP or its playlist."""
+    said = sorted(each for lengths in told.values() for each in lengths)
+    middle = said[len(said) // 2] if said else 0.0
+    furthest = {box: max(lengths, key=lambda each: abs(each - middle)) for box, lengths in told.items() if lengths}
+    return [
+        Difference(kind="duration", box=box, item_id=item, here=f"{each:.3f}", elsewhere=f"{middle:.3f}")
+        for box, each in furthest.items()
+        if abs(each - middle) > DURATION_WITHIN_S
+    ]
 
 
 def _said(offer: Offer, field: Literal["title", "column", "family"]) -> str:
