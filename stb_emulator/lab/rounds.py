@@ -1,4 +1,4 @@
-"""Every box × every lesson × every action: one round after the other, the boxes beside each other."""
+"""Every box × every lesson × every action: playing first, then all keys beside each other, then visits."""
 
 from __future__ import annotations
 
@@ -80,10 +80,9 @@ async def run(
         on_outcome(outcome)
     round_ = _Round(seat, boxes, listings, lessons, concurrency, lengths(listings, rows), on_outcome)
     played = list(rows)
-    for action in (each for each in asked.WITH_KEYS if each in actions):
-        found, seen = await round_.keys(action)
-        outcomes += found
-        played += seen
+    found, seen = await round_.keys([each for each in asked.WITH_KEYS if each in actions])
+    outcomes += found
+    played += seen
     if Action.HEARTBEAT in actions:
         outcomes += await round_.visits(Action.HEARTBEAT)
     if Action.RELOGIN in actions:
@@ -130,23 +129,24 @@ class _Round:
         listing = self._listings[box.name]
         return [] if isinstance(listing, PlayError) else [offer for offer in listing if offer.item_id in wanted]
 
-    async def keys(self, action: Action) -> tuple[list[Outcome], list[Observation]]:
-        """Press the keys of an action on every box and lesson."""
-        found: dict[tuple[str, str], Outcome] = {}
+    async def keys(self, actions: Sequence[Action]) -> tuple[list[Outcome], list[Observation]]:
+        """Press the keys of these actions on every box and lesson; each time it is another device."""
+        found: dict[tuple[Action, str, str], Outcome] = {}
         rows: list[Observation] = []
 
-        async def one(box: Box, number: int, offer: Offer) -> None:
+        async def one(action: Action, box: Box, number: int, offer: Offer) -> None:
             async with self._gate:
                 outcome, row = await self._keys(action, unit(box, number), offer)
-            found[box.name, offer.item_id] = outcome
+            found[action, box.name, offer.item_id] = outcome
             rows.extend([] if row is None else [row])
             self._on_outcome(outcome)
 
         async with asyncio.TaskGroup() as group:
             for box in self._boxes:
-                for number, offer in enumerate(self._videos(box), start=1):
-                    group.create_task(one(box, number, offer))
-        order = [(box.name, item) for box in self._boxes for item in self._lessons]
+                todo = ((action, offer) for action in actions for offer in self._videos(box))
+                for number, (action, offer) in enumerate(todo, start=1):
+                    group.create_task(one(action, box, number, offer))
+        order = [(action, box.name, item) for action in actions for box in self._boxes for item in self._lessons]
         return [found[each] for each in order if each in found], rows
 
     async def _keys(self, action: Action, box: Box, offer: Offer) -> tuple[Outcome, Observation | None]:

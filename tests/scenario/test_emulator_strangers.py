@@ -14,6 +14,7 @@ import pytest
 from runtime.clock import SystemClock
 from stb_emulator.boxes import load_all
 from stb_emulator.observe import Observation, Offer, Stage
+from stb_emulator.players import Key, Press
 from stb_emulator.seat import Seat
 from tests.conftest import GI_PYTHON
 from tests.peers.scripted import make_media
@@ -23,8 +24,9 @@ FRAMES = 60
 
 
 @contextmanager
-def _gst(kind: str) -> Iterator[int]:
-    process = subprocess.Popen([GI_PYTHON, str(PEER), kind, str(FRAMES)], stdout=subprocess.PIPE, text=True)
+def _gst(kind: str, file: Path | None = None) -> Iterator[int]:
+    what = str(FRAMES if file is None else file)
+    process = subprocess.Popen([GI_PYTHON, str(PEER), kind, what], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout
         yield int(process.stdout.readline())
@@ -34,12 +36,24 @@ def _gst(kind: str) -> Iterator[int]:
         process.stdout.close()
 
 
-async def _play(box_name: str, url: str, **rtsp: object) -> Observation:
+async def _play(
+    box_name: str, url: str, *, presses: tuple[Press, ...] = (), to_the_end: bool = False, **rtsp: object
+) -> Observation:
     box = load_all()[box_name]
+    if presses:  # a box has no payload but MPEG-TS; what is tried is how it asks
+        box = msgspec.structs.replace(box, caps=msgspec.structs.replace(box.caps, containers=("mpegts", "h264")))
     if rtsp:
         assert box.rtsp
         box = msgspec.structs.replace(box, rtsp=msgspec.structs.replace(box.rtsp, **rtsp))
-    seat = Seat(portal_url="http://127.0.0.1", clock=SystemClock(), silence_s=8)
+    seconds = 1.0 if presses and not to_the_end else None
+    seat = Seat(
+        portal_url="http://127.0.0.1",
+        clock=SystemClock(),
+        silence_s=8,
+        seconds=seconds,
+        presses=presses,
+        to_the_end=to_the_end,
+    )
     return await seat.play_url(box, Offer(item_id="x", title="", column="", family="video", url=url))
 
 
@@ -63,6 +77,56 @@ async def test_a_box_without_plain_rtp_is_told_461() -> None:
         row = await _play("ctc_hw_old", f"rtsp://127.0.0.1:{port}/lesson")
     assert (row.ok, row.stage) == (False, Stage.SETUP)
     assert "461" in row.reason
+
+
+@pytest.fixture(scope="module")
+def long_lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("long") / "long.mp4"
+    file.write_bytes(make_media("mp4", 600, options={"movflags": "+faststart"}))
+    return file
+
+
+@pytest.mark.stranger("gst-rtsp-server")
+async def test_a_pause_at_gst_rtsp_server_loses_no_picture(long_lesson: Path) -> None:
+    with _gst("mp2t", long_lesson) as port:
+        url = f"rtsp://127.0.0.1:{port}/lesson"
+        pause = (Press(Key.PAUSE, 1.0, hold_s=3.0),)
+        row = await _play("ctc_hw_old", url, presses=pause, extra_transports=("RTP/AVP",), retry_extra=True)
+    assert (row.ok, row.reason) == (True, "")
+    assert row.frame_code and row.frame_code.perfect and row.frame_code.read >= 50
+    assert row.pressed[0].answered.startswith("200, 200 npt=")
+
+
+@pytest.mark.stranger("gst-rtsp-server")
+async def test_a_seek_at_gst_rtsp_server_comes_out_where_it_should(long_lesson: Path) -> None:
+    with _gst("h264", long_lesson) as port:
+        url = f"rtsp://127.0.0.1:{port}/lesson"
+        seek = (Press(Key.SEEK, 1.0, to_s=15.0), Press(Key.SEEK, 1.0, to_s=-3.0))
+        how = {"extra_transports": ("RTP/AVP/TCP",), "retry_extra": True, "seek_style": "npt-millis"}
+        row = await _play("ctc_hw_old", url, presses=seek, to_the_end=True, **how)
+    assert (row.ok, row.reason) == (True, "")
+    assert [each.proof for each in row.pressed] == ["frame_code"] * 2
+    first, second = (each.at_s or 0.0 for each in row.pressed)
+    assert 12.0 <= first <= 18.0 and 18.0 <= second <= 24.0
+    assert row.ended == "RTCP BYE"
+
+
+@pytest.mark.stranger("gst-rtsp-server")
+@pytest.mark.parametrize(
+    ("kind", "press", "word"),
+    [
+        ("mp2t", Press(Key.SEEK, 1.0, to_s=15.0), "was answered with"),
+        ("h264", Press(Key.TRICK, 1.0, hold_s=1.0, scale=2), "asked for 2x, answered 1x"),
+    ],
+)
+async def test_what_gst_rtsp_server_cannot_do_is_seen_in_its_answer(
+    kind: str, press: Press, word: str, long_lesson: Path
+) -> None:
+    with _gst(kind, long_lesson) as port:
+        url = f"rtsp://127.0.0.1:{port}/lesson"
+        how = {"extra_transports": ("RTP/AVP",), "retry_extra": True, "scales": (2,)}
+        row = await _play("ctc_hw_old", url, presses=(press,), **how)
+    assert not row.ok and word in row.reason
 
 
 @contextmanager

@@ -354,10 +354,15 @@ class _Session:
             self._reports.sendto(report, (host, transport.server_port[1]))
 
     async def _drain(self) -> None:
-        """Let the last datagrams arrive: the end was announced on another way."""
-        end = self._clock.monotonic() + DRAIN_MAX_S
+        """Let the last datagrams arrive: the end was announced on another way.
+
+        Quiet counts from now on: on a busy machine they may lie in the socket already, unread.
+        """
+        begin = self._clock.monotonic()
+        end = begin + DRAIN_MAX_S
         while (now := self._clock.monotonic()) < end:
             last = self._receiver.last_arrival if self._receiver is not None else None
-            if last is None or now >= last + DRAIN_QUIET_S:
+            last = max(begin, last or begin)
+            if now >= last + DRAIN_QUIET_S:
                 return
             await self._clock.sleep_until(min(end, last + DRAIN_QUIET_S))

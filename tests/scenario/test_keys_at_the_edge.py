@@ -1,0 +1,72 @@
+"""Boxes press every key they have at a serving edge: by each transport, in each spelling, and in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from fixtures.lessons import make_counted_lesson
+from tests.edge_lab import publish, serve
+from tests.served import LATE, run
+
+FRAMES = 300
+"""12 s: long enough to wind."""
+BOXES = {
+    "ctc_hw_c20": "MP2T/RTP/TCP",
+    "cm_hw_old": "MP2T/UDP",
+    "zte_b860": "MP2T/RTP/UDP",
+    "cu_hw_old": "MP2T/TCP",
+    "pc_progressive": "HTTP progressive",
+}
+WINDS = ("ctc_hw_c20", "cm_hw_old")
+
+
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    root = tmp_path_factory.mktemp("keys")
+    make_counted_lesson(root / "lesson.mp4", frames=FRAMES, title="安全用电", seed=3)
+    publish(root, [root / "lesson.mp4"])
+    for user, password, key in (("edu001@itv", "123456", "0001"), ("edu002@itv", "100001", "0002")):
+        add = ("edge-server", "account", "add", user, "--password-stdin", "--key-type", key)
+        run(*add, "--dir", str(root / "edge"), "--json", given=password + "\n")
+    with serve(root, environment=LATE) as served:
+        yield served.http
+
+
+@pytest.mark.timeout(120)  # 12 s on an idle machine, beside publishing
+def test_every_key_does_what_it_should_on_every_box(portal: str, tmp_path: Path) -> None:
+    words = [word for box in BOXES for word in ("--box", box)]
+    files = ("--html", str(tmp_path / "report.html"), "--junit", str(tmp_path / "report.xml"))
+    told = run(
+        "stb-emulator",
+        "matrix",
+        "--portal",
+        portal,
+        *words,
+        "--actions",
+        "login,list,pause,seek,trick,end,heartbeat,relogin,redirect",
+        "--concurrency",
+        "32",
+        *files,
+        "--json",
+        fine=(0, 1),
+        timeout_s=110,
+    )
+    found = {(line["box"], line["action"]): line for line in told if line["type"] == "action"}
+    assert {key: line["reason"] for key, line in found.items() if line["verdict"] == "failed"} == {}
+    for box in BOXES:
+        assert found[box, "login"]["verdict"] == found[box, "list"]["verdict"] == "ok"
+        for action in ("pause", "seek", "end", "relogin"):
+            assert found[box, action]["verdict"] == "ok"
+        assert found[box, "trick"]["verdict"] == ("ok" if box in WINDS else "no_key")
+        assert found[box, "heartbeat"]["verdict"] == ("no_key" if box == "pc_progressive" else "ok")
+        (seek,) = found[box, "seek"]["pressed"]  # type: ignore[misc]
+        assert seek["proof"] == "frame_code" and 5.0 <= seek["at_s"] <= 7.3
+    assert found["zte_b860", "redirect"]["verdict"] == "not_asked"
+    assert told[-1]["ok"] is True
+    assert "所有动作都通" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    cases = list(Xml.parse(tmp_path / "report.xml").iter("testcase"))
+    assert len(cases) == len(found) + 1 and not list(Xml.parse(tmp_path / "report.xml").iter("failure"))
