@@ -67,6 +67,7 @@ def listed(plans: Sequence[LivePlan], after: int) -> tuple[LinearChannel, ...]:
             each.multicast,
             each.rtp,
             time_shift_s=0.0,
+            by_rtsp=False,
         )
         for place, each in enumerate(plans, 1)
     )

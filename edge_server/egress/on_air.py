@@ -23,6 +23,7 @@ from edge_server.sessions.tickets import Allowed, Refused
 from wire.m3u8 import MediaPlaylist, Segment
 from wire.m3u8_write import write_media
 from wire.mpegts import PACKET_BYTES, PAT_PID, discontinuity_preamble
+from wire.playseek import PlayseekError, find_playseek
 from wire.rtp import MP2T_PAYLOAD_TYPE, rtp_header
 
 PLAYLIST_TYPE, TS_TYPE = "application/vnd.apple.mpegurl", "video/mp2t"
@@ -30,6 +31,7 @@ ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
 KEPT = {"Access-Control-Allow-Origin": "*", "Cache-Control": "public, max-age=60"}
 NOT_ON_AIR = "现在没有直播 / nothing is on air now\n"
 GONE = "这一段已过去 / this segment is over\n"
+NO_SPAN = "直播不能回看 / what is given live cannot be seen again\n"
 FULL = "观看人数已满，请稍后再试 / as many watch as may; try again later\n"
 ENDED_KEPT_S = 60.0
 """After the end the list says ENDLIST for so long, so that players end in peace."""
@@ -126,6 +128,7 @@ class OnAir:
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
         made = playlist_of(self._broadcast(request))
+        _no_span(request)
         if made is None:
             raise _refusal(404, NOT_ON_AIR)
         return web.Response(body=write_media(made).encode(), content_type=PLAYLIST_TYPE, headers=ANYWHERE)
@@ -138,6 +141,7 @@ class OnAir:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         broadcast, channel = self._broadcast(request), self._channels[request.match_info["channel"]]
+        _no_span(request)
         if broadcast.ended:
             raise _refusal(404, NOT_ON_AIR)
         if self.viewers >= VIEWERS_MAX_COUNT:
@@ -261,6 +265,20 @@ class LiveGroups:
 
     async def drain(self) -> None:
         """Nothing to finish."""
+
+
+def _no_span(request: web.Request) -> None:
+    """Refuse to show what is over.
+
+    Raises:
+        web.HTTPException: a span of the past is asked for.
+    """
+    try:
+        asked = find_playseek(dict(request.query)) is not None
+    except PlayseekError:
+        asked = True
+    if asked:
+        raise _refusal(404, NO_SPAN)
 
 
 def _refusal(status: int, words: str) -> web.HTTPException:

@@ -64,7 +64,9 @@ class LinearChannel:
     rtp: bool = False
     """The group gets RTP, not bare transport stream packets."""
     time_shift_s: float = 7200.0
-    """How far back boxes may go."""
+    """How far back boxes may go; 0 for what is given live."""
+    by_rtsp: bool = True
+    """RTSP has it, too."""
     fcc_port: int = 0
     """UDP port of this edge that has fast channel change for the group; 0: none."""
     fec_port: int = 0

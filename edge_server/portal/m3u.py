@@ -149,7 +149,7 @@ def _channel(channel: LinearChannel, request: PortalRequest, state: PortalState,
     attributes = {"tvg-id": guide_id(channel), "tvg-chno": str(channel.number)}
     url = _live_url(channel, request, state, wish)
     mode, source, own = _CATCHUPS[wish.catchup]
-    if mode and (url.startswith("http") or not own):
+    if mode and channel.time_shift_s > 0 and (url.startswith("http") or not own):
         suffix = "m3u8" if wish.live == "hls" else "ts"
         stem = f"{request.base}{CATCHUP_PREFIX}{channel.channel_id}"
         if own:  # what a player makes out of the address, or puts behind it, is understood below /catchup/
@@ -178,7 +178,7 @@ _CATCHUPS = {
 def _live_url(channel: LinearChannel, request: PortalRequest, state: PortalState, wish: _Wish) -> str:
     if wish.live == "multicast" and channel.multicast:
         return f"{'rtp' if channel.rtp else 'udp'}://@{channel.multicast}"
-    if wish.live == "rtsp":
+    if wish.live == "rtsp" and channel.by_rtsp:
         return f"rtsp://{state.rtsp_authority}/live/{channel.channel_id}.mpg"
     before = request.base + ("/play" if state.ticketed else "")
     file = f"{channel.channel_id}/index.m3u8" if wish.live == "hls" else f"{channel.channel_id}.ts"

@@ -37,7 +37,8 @@ def channel_list(
     Addresses of channels name the zone in which this box spells moments that name none (D12). ``fcc`` is the message
     set of fast channel change that this family speaks, as `FCCEnable` counts them (D8).
     """
-    live = tuple(_linear(each, state.rtsp_authority, zone_minutes, _aids(each, host, fcc)) for each in state.channels)
+    rtsp = state.rtsp_authority
+    live = tuple(_linear(each, host, rtsp, zone_minutes, _aids(each, host, fcc)) for each in state.channels)
     after = max((each.number for each in state.channels), default=0)
     return live + tuple(
         ctc.Channel(
@@ -59,16 +60,19 @@ def _aids(channel: LinearChannel, host: str, fcc: str) -> dict[str, str]:
     return found
 
 
-def _linear(channel: LinearChannel, rtsp_authority: str, zone_minutes: int, aids: dict[str, str]) -> ctc.Channel:
+def _linear(
+    channel: LinearChannel, host: str, rtsp_authority: str, zone_minutes: int, aids: dict[str, str]
+) -> ctc.Channel:
     """Multicast first where there is a group: boxes take the first URL they can (stb_protocols §2.6)."""
     zone = f"?zoneoffset={zone_minutes}" if zone_minutes else ""
     rtsp = f"rtsp://{rtsp_authority}/live/{channel.channel_id}.mpg{zone}"
     shift_s = int(channel.time_shift_s)
+    alone = rtsp if channel.by_rtsp else f"http://{host}/live/{channel.channel_id}/index.m3u8"
     return ctc.Channel(
         channel_id=channel.channel_id,
         name=ctc.screen_text(channel.name),
         user_channel_id=str(channel.number),
-        url=f"igmp://{channel.multicast}|{rtsp}" if channel.multicast else rtsp,
+        url=f"igmp://{channel.multicast}|{alone}" if channel.multicast else alone,
         others={
             "TimeShift": "1" if shift_s > 0 else "0",
             "TimeShiftLength": str(max(0, shift_s)),

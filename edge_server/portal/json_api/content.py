@@ -97,8 +97,9 @@ def channel(of: LinearChannel, state: PortalState) -> dict[str, Any]:
     play = {
         "hls": f"{before}/live/{of.channel_id}/index.m3u8",
         "ts": f"{before}/live/{of.channel_id}.ts",
-        "rtsp": f"rtsp://{state.rtsp_authority}/live/{of.channel_id}.mpg",
     }
+    if of.by_rtsp:
+        play["rtsp"] = f"rtsp://{state.rtsp_authority}/live/{of.channel_id}.mpg"
     if of.multicast:
         play["multicast"] = f"{'rtp' if of.rtp else 'udp'}://@{of.multicast}"
     running, _ = of.at(state.now)

@@ -121,7 +121,7 @@ class WebDialect:
             asker,
             channel=channel,
             media=media,
-            stream=f"rtsp://{state.rtsp_authority}/live/{channel.channel_id}.mpg",
+            stream=f"rtsp://{state.rtsp_authority}/live/{channel.channel_id}.mpg" if channel.by_rtsp else media,
             lines=schedule.coming(channel, now),
             again=schedule.past(channel, now, media),
         )

@@ -263,6 +263,12 @@ def _whole_epg(request: PortalRequest, state: PortalState) -> dict[str, Any] | N
     return listing.programmes(channel, starting_in(channel, since, until), state, archive=True)
 
 
+def _archive(channel: LinearChannel) -> dict[str, str]:
+    """Say how far back a channel goes; nothing of one that does not."""
+    days = -(-int(channel.time_shift_s) // 86400)
+    return {"catchup": "xc", "catchup-days": str(days)} if days else {}
+
+
 def _playlist(account: Account, request: PortalRequest, state: PortalState) -> PortalReply:
     """Write the playlist of an account; channels have the form of which Kodi makes catch-up addresses (``xc``)."""
     who = f"{quote(account.user_id, safe='@')}/{quote(account.password, safe='')}"
@@ -272,12 +278,7 @@ def _playlist(account: Account, request: PortalRequest, state: PortalState) -> P
         Entry(
             each.name,
             f"{request.base}/live/{who}/{each.channel_id}{suffix}",
-            {
-                "tvg-id": guide_id(each),
-                "tvg-chno": str(each.number),
-                "catchup": "xc",
-                "catchup-days": str(max(1, -(-int(each.time_shift_s) // 86400))),
-            },
+            {"tvg-id": guide_id(each), "tvg-chno": str(each.number), **_archive(each)},
             "教育频道",
         )
         for each in state.channels
