@@ -70,7 +70,8 @@ def opened(url: str) -> Iterator[Any]:
             yield container
         return
     # The libav of the wheel has no SRT, that of the system has.
-    command = ["ffmpeg", "-nostdin", "-v", "error", "-i", address, "-map", "0:v?", "-map", "0:a?"]
+    probe = [word for name, value in _PROBE.items() for word in (f"-{name}", value)]
+    command = ["ffmpeg", "-nostdin", "-v", "error", *probe, "-i", address, "-map", "0:v?", "-map", "0:a?"]
     libc = ctypes.CDLL(None)
     process = subprocess.Popen(
         [*command, "-c", "copy", "-f", "mpegts", "-flush_packets", "1", "pipe:1"],

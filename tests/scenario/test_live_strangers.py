@@ -24,8 +24,9 @@ from pathlib import Path
 import pytest
 
 from fixtures.lessons import make_counted_lesson
-from tests.edge_lab import Running, publish, serve
+from tests.edge_lab import Running, serve
 from tests.peers import tr101290, ts_receiver
+from tests.served import run
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -77,7 +78,10 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Given]:
     make_counted_lesson(lesson, frames=500, title="L", seed=3)
     make = ["ffmpeg", "-nostdin", "-v", "error", "-i", str(lesson), "-t", "1", "-an", "-c:v", "libx265", "-preset"]
     subprocess.run([*make, "ultrafast", "-x265-params", "log-level=none", str(hevc)], check=True, timeout=30)
-    publish(root, [lesson])
+    central, anchor = root / "central", root / "central" / "published" / "metadata" / "1.root.json"
+    run("central-platform", "init", str(central), "--json")
+    given_to = ("--central", str(central / "published"), "--trust", str(anchor), "--json")
+    run("edge-server", "init", str(root / "edge"), *given_to)
     address, group = f"239.253.{os.getpid() % 250}.7", free_port()
     rtmp, srt = free_port(), free_port()
     with ExitStack() as ending:
@@ -184,6 +188,10 @@ def test_channels_are_listed_like_others(given: Given) -> None:
     assert [(each["id"], each["name"]) for each in listed][:2] == [(FILE, "文件"), (RTMP, "推流")]
     assert listed[0]["play"]["multicast"].startswith("udp://@239.253.")
     assert listed[0]["time_shift_s"] == 0
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        given.edge.get(f"/live/{FILE}/index.m3u8?playseek=20261124100000-20261124110000")
+    caught.value.close()
+    assert caught.value.code == 404, "nothing to go back to"
 
 
 def test_a_publisher_that_is_killed_comes_back_into_the_same_list(given: Given, tmp_path: Path) -> None:
