@@ -46,6 +46,7 @@ class Connection:
         "stop",
         "unread",
         "unsent_bytes",
+        "viewing",
     )
 
     def __init__(self, sock: socket.socket, peer: str, now_s: float) -> None:
@@ -73,6 +74,8 @@ class Connection:
         """What follows."""
         self.status = 0
         self.body_bytes = 0
+        self.viewing = 0
+        """Of the ticket that the present request came with."""
         self.request = self.agent = ""
         self.unsent_bytes = -1
 

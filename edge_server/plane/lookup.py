@@ -53,7 +53,7 @@ class Media:
     admits: Callable[[str, str, float], int | None] = lambda ticket, item_id, now_s: None
     """Judges a ticket for an item at a monotonic time; the viewing that it was given to, None when it is not good."""
     seen: Callable[[int, int, float], None] = lambda viewing, length_bytes, now_s: None
-    """Hears of (viewing, bytes asked for, monotonic seconds)."""
+    """Hears of (viewing, bytes of files handed to the kernel, monotonic seconds)."""
     prefixes: tuple[str, ...] = ()
     """Paths that no portal answers: what is not found there is a medium that is not here."""
 

@@ -64,6 +64,7 @@ class Plane(Sending):
         self.lookup = Lookup(media, self.leases, self.limits)
         self.draining = False
         self._media, self._hand_over, self._accel = media, hand_over, accel
+        self._seen = media.seen
         self._known_fields: dict[bytes, RequestFields] = {}
         self._usual_fields: dict[bytes, RequestFields] = {}
         """Of them, those that ask for the whole or one range, without a body, and let the connection be kept."""
@@ -288,8 +289,7 @@ class Plane(Sending):
         connection.keep = True
         answer.step[0].users += 1  # what the rest of the turn finds may push it out of the leases
         self._due.append((connection, answer))
-        if viewing:
-            self._media.seen(viewing, answer.asked_bytes, self._now_s)
+        connection.viewing = viewing
         return True
 
     def _request(self, connection: Connection, data: bytes, fresh: bool) -> None:
@@ -337,11 +337,12 @@ class Plane(Sending):
         ending = _CLOSE if not keep else _KEEP if minor else _KEEP_10
         status, before, after, pieces, asked_bytes = resource.answer(method, fields, ending, self._accel)
         if ending is _KEEP and method == "GET" and fields.usual:
-            again = repeated(status, before, after, pieces, asked_bytes)
+            again = repeated(status, before, after, pieces)
             if again is not None:
                 self.lookup.repeat(resource, fields.first_last, again)
-        if viewing:
-            self._media.seen(viewing, asked_bytes, self._now_s)
+        connection.viewing = viewing
+        if viewing and not pieces:  # nothing is sent, or somebody in front sends it
+            self._seen(viewing, asked_bytes, self._now_s)
         self._send(connection, status, before + self._date + after, pieces)
 
     def _find(self, target: bytes) -> tuple[Found, int] | None:

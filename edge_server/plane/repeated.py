@@ -13,11 +13,11 @@ Range = tuple[int, int]
 class Repeated:
     """An answer as it was written, but for the date, which is put in once a second."""
 
-    __slots__ = ("_after", "_before", "asked_bytes", "date", "head", "made_bytes", "status", "step", "warm_until_s")
+    __slots__ = ("_after", "_before", "date", "head", "made_bytes", "status", "step", "warm_until_s")
 
-    def __init__(self, status: int, before: bytes, after: bytes, made: bytes, step: FileStep, asked_bytes: int) -> None:
+    def __init__(self, status: int, before: bytes, after: bytes, made: bytes, step: FileStep) -> None:
         """``before`` and ``after`` are the head around the date, ``made`` the body's bytes in front of the file's."""
-        self.status, self.step, self.asked_bytes = status, step, asked_bytes
+        self.status, self.step = status, step
         self.made_bytes = len(made)
         self._before, self._after = before, after + made
         self.date = self.head = b""
@@ -39,13 +39,11 @@ class Repeated:
         return self.warm_until_s
 
 
-def repeated(
-    status: int, before: bytes, after: bytes, pieces: tuple[bytes | FileStep, ...], asked_bytes: int
-) -> Repeated | None:
+def repeated(status: int, before: bytes, after: bytes, pieces: tuple[bytes | FileStep, ...]) -> Repeated | None:
     """Return an answer to be kept; None for one that has another shape, or whose own bytes are many."""
     if not pieces or len(pieces) > 2:
         return None
     made, step = pieces[0] if len(pieces) == 2 else b"", pieces[-1]
     if isinstance(step, bytes) or not isinstance(made, bytes) or len(made) > REPEATED_MADE_MAX_BYTES:
         return None
-    return Repeated(status, before, after, made, step, asked_bytes)
+    return Repeated(status, before, after, made, step)

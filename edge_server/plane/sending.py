@@ -7,6 +7,7 @@ import socket
 from abc import ABC, abstractmethod
 from asyncio import AbstractEventLoop
 from collections import deque
+from collections.abc import Callable
 from datetime import UTC
 from os import sendfile
 
@@ -56,6 +57,8 @@ class Sending(ABC):
         processor's caches, and 32 turns of one kind of work cost less than 32 times two kinds.
         """
         self._scheduled = self._closed = False
+        self._seen: Callable[[int, int, float], None] = lambda viewing, body_bytes, now_s: None
+        """Hears what was handed to the kernel for which viewing."""
         self._row = counts.row
         self._leaving = self._left_bytes = 0
         self._now_s = clock.monotonic()
@@ -135,6 +138,8 @@ class Sending(ABC):
                 self._gone(connection)
                 return 0
             self._left_bytes -= count
+            if connection.viewing:
+                self._seen(connection.viewing, count, now_s)
             if count == length:
                 connection.since_s = now_s
                 connection.served = True
@@ -217,6 +222,8 @@ class Sending(ABC):
                 self._left_bytes -= count
                 row[_BODY_BYTES] += count
                 connection.body_bytes += count
+                if connection.viewing:
+                    self._seen(connection.viewing, count, now_s)
                 offset += count
                 if offset < stop:
                     connection.offset = offset

@@ -34,7 +34,7 @@ class Watching:
             raise ValueError(f"the table of viewings has {TABLE_BYTES} bytes, not {self._memory.nbytes}")
 
     def seen(self, viewing: int, length_bytes: int, now_s: float) -> None:
-        """Note that a viewing asked for so many bytes at this monotonic time."""
+        """Note that so many bytes left for a viewing at this monotonic time."""
         if not viewing:
             return
         free = -1
@@ -50,13 +50,13 @@ class Watching:
             _ROW.pack_into(self._memory, free, viewing, now_s, length_bytes)
 
     def count(self, now_s: float) -> int:
-        """Count the viewings that asked for something lately."""
+        """Count the viewings that got something lately."""
         return sum(
             1 for number, seen_s, _ in _ROW.iter_unpack(self._memory) if number and now_s - seen_s < self._silent_s
         )
 
-    def asked_bytes(self, viewing: int) -> int:
-        """Return how many bytes a viewing has asked for; 0 when it is not in the table."""
+    def sent_bytes(self, viewing: int) -> int:
+        """Return how many bytes of media left for a viewing; 0 when it is not in the table."""
         for place in range(PLACES_COUNT):
             number, _, total_bytes = _ROW.unpack_from(self._memory, (viewing + place) % ROWS_MAX_COUNT * _ROW.size)
             if number == viewing:

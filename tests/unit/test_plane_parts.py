@@ -162,7 +162,7 @@ def test_what_a_ticket_opened_is_not_open_to_others() -> None:
 def test_answers_that_are_kept_are_bounded_over_all_resources() -> None:
     catalogue = Catalogue({f"/{number}": resource(bytes(1000)) for number in range(40)})
     lookup = catalogue.lookup()
-    kept = Repeated(206, b"", b"", b"", None, 1)  # type: ignore[arg-type]  # nothing is sent here
+    kept = Repeated(206, b"", b"", b"", None)  # type: ignore[arg-type]  # nothing is sent here
     asked = []
     for number in range(40):
         found = lookup.find(f"/{number}".encode(), 0.0)

@@ -87,8 +87,8 @@ def test_two_processes_count_in_one_table() -> None:
     two.seen(6, 1, 2.0)
     two.seen(0, 1, 2.0)
     assert one.count(2.0) == two.count(2.0) == 2
-    assert one.asked_bytes(5) == 111
-    assert one.asked_bytes(99) == 0
+    assert one.sent_bytes(5) == 111
+    assert one.sent_bytes(99) == 0
     assert one.count(1.5 + SILENT_S) == 2
     assert one.count(2.0 + SILENT_S) == 0
 
@@ -98,8 +98,8 @@ def test_living_viewings_are_never_pushed_out_and_silent_ones_are() -> None:
     same = [5 + ROWS_MAX_COUNT * n for n in range(PLACES_COUNT + 1)]
     for viewing in same:
         table.seen(viewing, 1, 1.0)
-    assert [table.asked_bytes(viewing) for viewing in same] == [1] * PLACES_COUNT + [0]
+    assert [table.sent_bytes(viewing) for viewing in same] == [1] * PLACES_COUNT + [0]
     table.seen(same[-1], 1, 1.0 + SILENT_S)
-    assert table.asked_bytes(same[-1]) == 1
+    assert table.sent_bytes(same[-1]) == 1
     with pytest.raises(ValueError, match=str(TABLE_BYTES)):
         Watching(bytearray(5))
