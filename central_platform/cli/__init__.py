@@ -13,6 +13,7 @@ from central_platform.cli.common import ROOT, disk_failure, open_desk, read_conf
 from central_platform.cli.edges import edge
 from central_platform.cli.keys import keys
 from central_platform.cli.records import records
+from central_platform.cli.villages import plan, questionnaire
 from central_platform.config import FILE_NAME
 from runtime.clock import SystemClock
 from runtime.log import log_to_stderr
@@ -298,4 +299,6 @@ def check(root: Path, as_json: bool) -> None:
 main.add_command(bundle)
 main.add_command(edge)
 main.add_command(keys)
+main.add_command(plan)
+main.add_command(questionnaire)
 main.add_command(records)

@@ -36,6 +36,7 @@ from domain.courseware import (
     decode_catalogue,
     encode_catalogue,
 )
+from domain.village import VILLAGE_PATH, Village, decode_village, encode_village
 from sync.bundle.export import PartReport, write_part
 from sync.bundle.plan import BundlePlan, plan_bundle
 from sync.bundle.receipt import read_receipts, since_of
@@ -137,6 +138,29 @@ class Desk:
             assert column is not None, "an item is read from its column's channel"
             self._publish(catalogue, column, add={}, remove=(), now=now)
         return item
+
+    def village(self) -> Village:
+        """Read the published study plans and questionnaires."""
+        if VILLAGE_PATH not in self._publisher.files(INDEX_CHANNEL):
+            return Village()
+        return decode_village(self._publisher.read(INDEX_CHANNEL, VILLAGE_PATH))
+
+    def edit_village(self, edit: Callable[[Village, Catalogue], Village], now: datetime) -> Village:
+        """Publish other study plans and questionnaires.
+
+        Raises:
+            EditError: what ``edit`` raises; nothing was published.
+            DeskBusy: another job holds the folder.
+        """
+        with self._held():
+            catalogue = self.catalogue()
+            edited = edit(self.village(), catalogue)
+            add = {VILLAGE_PATH: encode_village(edited)}
+            if CATALOGUE_PATH not in self._publisher.files(INDEX_CHANNEL):
+                add[CATALOGUE_PATH] = encode_catalogue(Catalogue())
+            listings = self._publisher.publish_many({INDEX_CHANNEL: Change(add=add)}, now)
+            self._publications.note({channel: listing.seq for channel, listing in listings.items()})
+        return edited
 
     def withdraw(self, item_id: str, now: datetime) -> Courseware:
         """Take an item out of the next release of its column.

@@ -8,7 +8,16 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Self
 
-from domain.courseware import CATALOGUE_MAX_BYTES, CATALOGUE_PATH, Catalogue, Column, Courseware, decode_catalogue
+from domain.courseware import (
+    CATALOGUE_MAX_BYTES,
+    CATALOGUE_PATH,
+    INDEX_CHANNEL,
+    Catalogue,
+    Column,
+    Courseware,
+    decode_catalogue,
+)
+from domain.village import VILLAGE_MAX_BYTES, VILLAGE_PATH, Village, VillageError, decode_village
 from edge_server.store import ActiveRelease, ActiveSnapshot, Store, StoredFile
 from edge_server.store.judged import JudgedTime
 
@@ -70,6 +79,19 @@ class CatalogView:
             for item in read.courseware:
                 items.setdefault(item.item_id, item)
         return Catalogue(columns=tuple(columns.values()), courseware=tuple(items.values()))
+
+    @cached_property
+    def village(self) -> Village:
+        """Study plans and questionnaires; empty when there are none, or none that this version reads."""
+        release = self.active.releases.get(INDEX_CHANNEL)
+        stored = release.files.get(VILLAGE_PATH) if release else None
+        if stored is None:
+            return Village()
+        try:
+            with stored.file.open("rb") as file:
+                return decode_village(file.read(VILLAGE_MAX_BYTES + 1))
+        except (VillageError, OSError):
+            return Village()  # lessons come first; the next release brings it again
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -136,6 +158,7 @@ class CatalogView:
             self.columns,
             self._by_id,
             self._by_column,
+            self.village,
         )
         return self
 
