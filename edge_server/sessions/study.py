@@ -172,6 +172,10 @@ class StudySessions:
         wall_s = found.wall_s(now_s)
         return record_of(found, wall_s, cut=cut)
 
+    def restore(self, studying: Studying) -> None:
+        """Put a session back that was ended but could not be recorded."""
+        self._put(studying)
+
     def forgotten(self, now_s: float) -> list[str]:
         """List stations whose session has been silent or has lasted too long; end them."""
         return [

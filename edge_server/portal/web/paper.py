@@ -88,12 +88,12 @@ def text(value: str) -> str:
 
 
 class Papers:
-    """Writes pages from the templates that come with the package."""
+    """Writes pages from the templates that come with the packages."""
 
-    def __init__(self) -> None:
-        """Load them."""
+    def __init__(self, *packages: str) -> None:
+        """Load those of the portal, and of other packages that build on them."""
         self._templates = jinja2.Environment(
-            loader=jinja2.PackageLoader("edge_server.portal", "templates"),
+            loader=jinja2.ChoiceLoader([jinja2.PackageLoader(each) for each in (*packages, "edge_server.portal")]),
             autoescape=True,
             trim_blocks=True,
             lstrip_blocks=True,
