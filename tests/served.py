@@ -86,7 +86,14 @@ def serving(root: Path) -> Iterator[Served]:
 
 
 @contextmanager
-def serve(root: Path, video: str, page: str, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Served]:
+def serve(
+    root: Path,
+    video: str,
+    page: str,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    *,
+    ends_with: int = 0,
+) -> Iterator[Served]:
     """Serve what was published until the block ends; ``settings`` are added to the environment."""
     command = [str(BIN / "edge-server"), "serve", "--dir", str(root / "edge"), "--json"]
     command += ["--http-port", "0", "--rtsp-port", "0"]
@@ -101,7 +108,7 @@ def serve(root: Path, video: str, page: str, settings: Mapping[str, str] = Mappi
             process.wait(20)
             if process.stdout is not None:
                 process.stdout.close()
-    assert process.returncode == 0, (root / "serve.log").read_text()
+    assert process.returncode == ends_with, (root / "serve.log").read_text()
 
 
 def raw_http(port: int, request: bytes, timeout_s: float = 5.0) -> bytes:

@@ -9,8 +9,6 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import structlog
-
 from domain.courseware import CatalogueError
 from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
@@ -26,8 +24,9 @@ from edge_server.bootstrap.live import listed, lives_of, make_groups, make_lives
 from edge_server.bootstrap.media import make_media
 from edge_server.bootstrap.monitoring import check_monitoring, make_monitoring
 from edge_server.bootstrap.pacing import check_pacing, make_pacing
-from edge_server.bootstrap.records import Heart, Pulse, home_of, make_pusher, open_recorder
+from edge_server.bootstrap.records import home_of, open_recorder
 from edge_server.bootstrap.segment import Segment, make_segment
+from edge_server.bootstrap.village import make_village
 from edge_server.bootstrap.worker import Start, shared_memory
 from edge_server.catalog import CatalogReader, CatalogView
 from edge_server.catalog.following import Following
@@ -42,7 +41,6 @@ from edge_server.packager import Shelf
 from edge_server.packager.apart import Apart
 from edge_server.plane.counts import Counts
 from edge_server.portal import Dialect, PortalRequest, PortalState
-from edge_server.records.key import KeyDamaged
 from edge_server.records.recorder import Recorder
 from edge_server.sessions.accounts import AccountBook
 from edge_server.sessions.box_logins import BoxLogins
@@ -77,8 +75,6 @@ TRUST_ANCHOR = Path("trust") / "anchor.root.json"
 """Where ``edge-server init`` puts the central platform's first root metadata."""
 DISK_BYTES_PER_BYTE = 2.2
 """An MP4 with its derived transport stream and indexes (docs/adr/0010)."""
-
-log = structlog.get_logger()
 
 __all__ = ["TRUST_ANCHOR", "Edge", "Known", "Running", "briefly", "check_settings", "explain"]
 
@@ -287,6 +283,20 @@ class Edge:
             boxes=boxes,
             groups=groups,
         )
+        state = partial(self._portal_state, logins, boxes, rtsp, admission, channels, segment)
+        village = make_village(
+            self.root,
+            config,
+            self.clock,
+            open_recorder=lambda: self.recorder,
+            judged=self.judged,
+            view=self.view,
+            book=self.boxes,
+            viewings=viewings,
+            boxes=lambda: self._presence.count(self.clock.monotonic()),
+            admission=admission,
+            state=state,
+        )
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
         http = HttpPort(
             host=config.host,
@@ -299,10 +309,11 @@ class Edge:
                 *live.routes(ctx, channels.round, admission.door),
                 *LiveStreams(ctx, windows, pacing, admission.door).routes(),
                 *whep.routes(),
+                *village.routes,
                 *(relay.routes(shared) if shared else ()),
             ],
             dialects=dialects,
-            state=partial(self._portal_state, logins, boxes, rtsp, admission, channels, segment),
+            state=state,
             clock=self.clock,
             settings=make_http_settings(config, self.root),
             counts=counts[0],
@@ -320,7 +331,7 @@ class Edge:
             Timekeeper(self.judged, self.clock),
             SeenKeeper(self.root / BOXES_SEEN_NAME, boxes, self.clock),
         ]
-        stack += self._recording(viewings)
+        stack += village.services
         stack += groups.services
         if any(each.plan.address for each in lives.channels.values()):
             stack.append(make_groups(lives, config))
@@ -334,26 +345,6 @@ class Edge:
         if config.verify_days > 0:
             stack.append(Scrubber(self.store, self.clock, round_days=config.verify_days, on_damage=wake))
         return Running(stack, http, rtsp)
-
-    def _recording(self, viewings: Viewings) -> list[Service]:
-        """Make what records of this edge and brings it home; nothing when that cannot be, for lessons come first."""
-
-        def snapshot() -> tuple[int, int]:
-            try:
-                view = self.view()
-                return view.seq, len(view.catalogue.courseware)
-            except (SyncError, CatalogueError, OSError):
-                return 0, 0
-
-        try:
-            recorder = self.recorder
-        except (KeyDamaged, OSError) as error:
-            log.error("nothing can be recorded", why=str(error))
-            return []
-        pulse = Pulse(snapshot, lambda: self._presence.count(self.clock.monotonic()), lambda: len(viewings))
-        beat_s, pusher = self.config.heartbeat_s, make_pusher(self.config, recorder, self.clock)
-        heart = Heart(recorder, self.judged, self.root, pulse, self.clock, beat_s) if beat_s else None
-        return [each for each in (heart, pusher) if each is not None]
 
     def _portal_state(
         self,

@@ -55,7 +55,7 @@ def code_of(lines: Sequence[Line]) -> str:
 
 
 def check_digit(digits: Sequence[int]) -> int:
-    """Return the digit that makes the weighted sum end with 0: one wrong or two swapped neighbours are noticed mostly."""
+    """Return the digit that makes the weighted sum end with 0: one wrong digit is always noticed."""
     return -sum(digit * weight for digit, weight in zip(digits, (3, 7, 9, 1, 3), strict=True)) % 10
 
 

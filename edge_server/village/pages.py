@@ -5,7 +5,7 @@ Each works by links and forms alone; a form is answered by 303, so that reloadin
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import quote
@@ -17,6 +17,7 @@ from domain.records import FaultRecord, RecordError, SessionRecord
 from domain.village import Questionnaire, checked_answer
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal.web.lessons import RENDITION_FOR_NEW
+from edge_server.portal.web.listing import part_of, shorten
 from edge_server.portal.web.paper import Asker, Papers, asker_of, text
 from edge_server.sessions.study import EFFECTIVE_MIN_S, StationsFull, Studying
 from edge_server.village import health
@@ -43,6 +44,7 @@ FAULTS = (
     ("no-lesson", "找不到要学的课", "The lesson is not there"),
     ("other", "其他故障", "Something else"),
 )
+NOT_RECORDED = ("没有记录下来：磁盘已满或损坏，请报修", "Not recorded: the disk is full or broken. Call for help")
 _NEEDS: dict[str, Need] = {
     "lesson-wanted": "lesson-wanted",
     "lesson-wrong": "lesson-wrong",
@@ -94,6 +96,7 @@ class VillagePages:
             "/study/station": self._choose,
             "/study/now": self._now,
             "/study/check": self._check,
+            "/study/check/{part}": self._check,
             "/study/fault": self._fault_form,
             "/study/need": self._need_form,
             "/study/ask/{form}": self._questions,
@@ -222,7 +225,7 @@ class VillagePages:
             item=item,
             sources=sources,
             stream=f"rtsp://{visit.state.rtsp_authority}/vod/{found.item_id}.mpg",
-            page=f"/pages/{found.item_id}/" if item is not None and not item.renditions else "",
+            page=f"/lessons/{found.item_id}/" if item is not None and not item.renditions else "",
             minutes=int(found.wall_s(visit.state.monotonic_s) // 60),
             said=visit.asker.request.query.get("said", ""),
         )
@@ -260,25 +263,33 @@ class VillagePages:
         except OSError:
             return self._say(visit, 503, "记录读不出来：磁盘损坏", "The records cannot be read: the disk is broken")
         lines = health.lines_of(await self._look())
-        view = visit.state.view
+        view, room = visit.state.view, visit.asker.room
         sessions = [(each, each.body) for each in noted if isinstance(each.body, SessionRecord)]
-        titles = {each.item_id: each.title for each in view.listed.courseware}
+        tables: dict[str, Sequence[object]] = {
+            "sessions": sessions,
+            "faults": [(each, each.body) for each in noted if isinstance(each.body, FaultRecord)],
+            "plans": [each for each in view.village.plans if each.is_for(visit.station)][::-1],
+            "hidden": [(each, why) for each in view.listed.courseware if (why := view.why_hidden(each))],
+            "state": (),
+        }
+        shown = request.match_info.get("part", "sessions")
+        if shown not in tables:
+            return self._say(visit, 404, "没有这一页", "No such page")
         return self._papers.write(
             "check.html",
             visit.asker,
             station=visit.station,
-            sessions=sessions[:100],
+            shown=shown,
+            part=part_of(tables[shown], visit.asker.number("page"), room.rows),
             total_s=sum(body.effective_s for _, body in sessions),
             heads=sum(body.head_count for _, body in sessions),
             count=len(sessions),
-            faults=[(each, each.body) for each in noted if isinstance(each.body, FaultRecord)][:50],
             fault_words={what: (chinese, english) for what, chinese, english in FAULTS},
-            titles=titles,
+            titles={each.item_id: each.title for each in view.listed.courseware},
+            short=lambda words: shorten(words, room.title_units),
             held=len(view.catalogue.courseware),
-            hidden=[(each, view.why_hidden(each)) for each in view.listed.courseware if view.why_hidden(each)][:50],
             lines=lines,
             code=health.code_of(lines),
-            plans=[each for each in view.village.plans if each.is_for(visit.station)][-12:],
         )
 
     # ---- faults, needs, questionnaires ----
@@ -315,9 +326,7 @@ class VillagePages:
         if about is None or (not words and not item_id):
             return self._say(visit, 400, "请写下需要什么", "Write what is needed")
         await self._desk.need(visit.station, about, item_id=item_id, words=words)
-        return self._papers.write(
-            "thanks.html", visit.asker, code="", chinese="已记下，会转给平台", english="Noted; it goes to the centre"
-        )
+        return self._thank(visit, "已记下，会转给平台", "Noted; it goes to the centre")
 
     async def _questions(self, visit: Visit, request: web.Request) -> PortalReply:
         form = self._form(visit, request)
@@ -351,6 +360,9 @@ class VillagePages:
         day = visit.state.now.date()
         found = visit.state.view.village.questionnaire(request.match_info["form"])
         return found if found in visit.state.view.village.asked_on(day) else None
+
+    def _thank(self, visit: Visit, chinese: str, english: str, code: str = "") -> PortalReply:
+        return self._papers.write("thanks.html", visit.asker, code=code, chinese=chinese, english=english)
 
     def _say(self, visit: Visit, status: int, chinese: str, english: str) -> PortalReply:
         return self._papers.write("said.html", visit.asker, status, chinese=chinese, english=english)
