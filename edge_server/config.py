@@ -83,7 +83,9 @@ class EdgeConfig:
         "Lessons given live and where they come from, e.g. `开学典礼=whip; 村官讲座=rtsp://10.0.0.9/main; "
         "早会=srt://0.0.0.0:9000?mode=listener@@239.1.1.9:5000`; rtsp:, rtmp:, srt:, file: or whip.",
     )
-    whip_token: str = setting("", "What a publisher by WHIP sends as its Bearer token; at least 16 characters.")
+    whip_token: str = setting(
+        "", "What a publisher by WHIP sends as its Bearer token; at least 16 characters.", secret=True
+    )
     api_origin: str = setting(
         "", "Origin whose pages may read the JSON API in a browser, e.g. `http://school.lan`, `*` for all; empty: none."
     )

@@ -30,9 +30,9 @@ class Origin:
     """``default``, ``file PATH``, ``environment NAME`` or ``flag --name``."""
 
 
-def setting(default: Any, doc: str) -> Any:
-    """Declare one setting; ``doc`` is its line in ``config show`` and in the docs."""
-    return dataclasses.field(default=default, metadata={"doc": doc})
+def setting(default: Any, doc: str, *, secret: bool = False) -> Any:
+    """Declare one setting; ``doc`` is its line in ``config show`` and in the docs. A ``secret`` one is not shown."""
+    return dataclasses.field(default=default, metadata={"doc": doc, "secret": secret})
 
 
 def described(kind: type[Any]) -> list[tuple[str, object, str]]:
@@ -77,7 +77,11 @@ def read(
         if value is not None:
             where = f"flag --{name.replace('_', '-')}"
             found[name] = Origin(_checked(value, hints[name], where), where)
-    return kind(**{name: origin.value for name, origin in found.items()}), found
+    shown = {
+        name: Origin("***", origin.source) if fields[name].metadata.get("secret") and origin.value else origin
+        for name, origin in found.items()
+    }
+    return kind(**{name: origin.value for name, origin in found.items()}), shown
 
 
 def _from_file(file: Path | None) -> dict[str, object]:

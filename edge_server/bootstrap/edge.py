@@ -282,6 +282,7 @@ class Edge:
             logins=logins,
             boxes=boxes,
             groups=groups,
+            lives=lives.channels,
         )
         state = partial(self._portal_state, logins, boxes, rtsp, admission, channels, segment)
         village = make_village(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from edge_server.config import EdgeConfig
 from edge_server.egress import EgressContext
 from edge_server.egress.rtsp import RtspService
 from edge_server.egress.whep import WhepOnDemand
+from edge_server.live.channel import LiveChannel
 from edge_server.metrics.disk import DiskCount
 from edge_server.metrics.doors import routes
 from edge_server.metrics.sources import Sources, Way
@@ -52,6 +53,7 @@ def make_monitoring(
     presence: Presence,
     logins: Logins,
     boxes: BoxLogins,
+    lives: Mapping[str, LiveChannel],
     groups: Groups,
 ) -> list[web.RouteDef]:
     """Make the routes; ``rows`` are the counts of all processes of the HTTP port.
@@ -82,6 +84,7 @@ def make_monitoring(
         to_package=lambda: ctx.shelf.waiting,
         utc_s=lambda: clock.utc().timestamp(),
         monotonic_s=clock.monotonic,
+        lives=lives,
     )
     return routes(sources, DiskCount(root), StandingFile(root).read, check_monitoring(config))
 

@@ -113,6 +113,12 @@ class LiveChannel:
         return self.broadcast if self.broadcast is not None and not self.broadcast.ended else None
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes that are kept for who watches; bounded by the parts they are in."""
+        last = self.broadcast
+        return last.segments.bytes + last.pictures.bytes + last.sound.bytes if last is not None else 0
+
+    @property
     def is_given(self) -> bool:
         """A source is there."""
         return self._given

@@ -49,6 +49,7 @@ def families(sources: Sources, noted: Noted) -> Iterator[Metric]:
     yield from _watching(sources)
     yield from _pacing(sources)
     yield from _groups(sources)
+    yield from _live(sources)
     yield from _disk(sources, noted)
     yield from _uplink(noted)
     yield from _snapshot(sources)
@@ -127,6 +128,22 @@ def _counted(name: str, words: str, counted: Mapping[str, int], begin: str, labe
         if each.startswith(begin):
             family.add_metric([each.removeprefix(begin)], times)
     return family
+
+
+def _live(sources: Sources) -> Iterator[Metric]:
+    on_air = GaugeMetricFamily("edge_live_on_air", "1 while a channel given live is on air.", labels=["channel"])
+    given = GaugeMetricFamily("edge_live_source", "1 while its source is there.", labels=["channel"])
+    held = GaugeMetricFamily(
+        "edge_live_held_bytes", "Bytes of it in memory.", labels=["channel"]
+    )
+    events = CounterMetricFamily("edge_live_events", "What happened to it, by kind.", labels=["channel", "event"])
+    for channel_id, channel in sources.lives.items():
+        on_air.add_metric([channel_id], int(channel.on_air is not None))
+        given.add_metric([channel_id], int(channel.is_given))
+        held.add_metric([channel_id], channel.held_bytes)
+        for event, times in channel.counters.items():
+            events.add_metric([channel_id, event.replace(" ", "_")], times)
+    yield from (on_air, given, held, events)
 
 
 def _disk(sources: Sources, noted: Noted) -> Iterator[Metric]:

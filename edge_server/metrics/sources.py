@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from domain.courseware import CatalogueError
 from edge_server.catalog import CatalogView
+from edge_server.live.channel import LiveChannel
 from edge_server.metrics.disk import Disk
 from edge_server.pacing.pacer import Pacer
 from edge_server.plane.counts import Counts
@@ -51,6 +52,9 @@ class Sources:
     utc_s: Callable[[], float]
     """Seconds since 1970 by the clock of this machine."""
     monotonic_s: Callable[[], float]
+
+    lives: Mapping[str, LiveChannel] = field(default_factory=dict)
+    """Channels given live, by id."""
 
     def readable(self) -> CatalogView | None:
         """Return the view of what is offered; None when it cannot be read."""

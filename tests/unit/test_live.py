@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge_server.bootstrap.live import listed, lives_of
+from edge_server.catalog import EMPTY, CatalogView
 from edge_server.egress.on_air import _Waiting, playlist_of
 from edge_server.live import OFF_AIR_S, SAMPLE_MAX_BYTES, Kind, Sample
 from edge_server.live.channel import LiveChannel
@@ -19,6 +20,12 @@ from edge_server.live.sound import adts_head, read_config
 from edge_server.live.timeline import Timeline
 from edge_server.live.track import TRACK_MAX_S, LiveTrack
 from edge_server.live.units import ParameterSets, is_idr, join, split
+from edge_server.metrics.disk import Disk
+from edge_server.metrics.families import write
+from edge_server.metrics.sources import Noted, Sources
+from edge_server.pacing.pacer import Pacer
+from edge_server.uplink.standing import Standing
+from runtime.clock import FakeClock
 from runtime.settings import ConfigError
 from tests.peers import tr101290
 from wire.m3u8 import MediaPlaylist, parse
@@ -306,3 +313,26 @@ async def test_a_viewer_that_reads_too_slowly_is_left() -> None:
         waiting.take(Slice(bytes(188 * 1000), 0, ()))
     with pytest.raises(ConnectionError):
         await waiting.next()
+
+
+def test_a_channel_tells_its_numbers() -> None:
+    made, _ = channel()
+    made.begin(sound=True, now_s=0.0)
+    feed(made, 5.0)
+    sources = Sources(
+        rows=[],
+        ways={},
+        logins={},
+        boxes=int,
+        pacer=Pacer(FakeClock(BEGIN)),
+        view=lambda: CatalogView(EMPTY),
+        to_package=int,
+        utc_s=lambda: 0.0,
+        monotonic_s=lambda: 0.0,
+        lives={"910001": made},
+    )
+    text = write(sources, Noted(Standing(), Disk({}, 0))).decode()
+    assert 'edge_live_on_air{channel="910001"} 1.0' in text
+    assert 'edge_live_events_total{channel="910001",event="pictures"} 125.0' in text
+    assert made.held_bytes > 100_000
+    assert f'edge_live_held_bytes{{channel="910001"}} {float(made.held_bytes)}' in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 from edge_server.bootstrap.live import listed
@@ -13,7 +14,22 @@ from edge_server.portal.json_api import DIALECT as JSON_API
 from edge_server.portal.m3u import DIALECT as M3U
 from edge_server.portal.web import DIALECT as WEB
 from edge_server.sessions.logins import Logins
+from runtime.settings import read, setting
 from tests.portal_lab import NOW, ask, view
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    token: str = setting("", "A secret.", secret=True)
+    other: str = setting("", "None.", secret=True)
+
+
+def test_a_secret_is_used_and_not_shown() -> None:
+    config, shown = read(_Config, prefix="X_", file=None, environ={"X_TOKEN": "open sesame"}, flags={})
+    assert config.token == "open sesame"
+    assert (shown["token"].value, shown["other"].value) == ("***", "")
+    assert shown["token"].source == "environment X_TOKEN"
+
 
 LIVES = listed(parse_lives("早会=whip@@239.1.1.9:5000; 讲座=rtsp://camera/x"), 7)
 
