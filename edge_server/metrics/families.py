@@ -133,9 +133,7 @@ def _counted(name: str, words: str, counted: Mapping[str, int], begin: str, labe
 def _live(sources: Sources) -> Iterator[Metric]:
     on_air = GaugeMetricFamily("edge_live_on_air", "1 while a channel given live is on air.", labels=["channel"])
     given = GaugeMetricFamily("edge_live_source", "1 while its source is there.", labels=["channel"])
-    held = GaugeMetricFamily(
-        "edge_live_held_bytes", "Bytes of it in memory.", labels=["channel"]
-    )
+    held = GaugeMetricFamily("edge_live_held_bytes", "Bytes of it in memory.", labels=["channel"])
     events = CounterMetricFamily("edge_live_events", "What happened to it, by kind.", labels=["channel", "event"])
     for channel_id, channel in sources.lives.items():
         on_air.add_metric([channel_id], int(channel.on_air is not None))
