@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.pages_lab import LOOKS, PATHS, build, chromium, page_of
+from tests.pages_lab import LOOKS, PATHS, TELEVISIONS, TEXT, build, chromium, page_of
 from tests.web_lab import serving
 
 
@@ -25,6 +25,16 @@ async def shoot(folder: Path) -> None:
                         file = folder / f"{name}-{look.name}.png"
                         await page.screenshot(path=file)
                         print(file)
+            for look in TELEVISIONS:
+                async with page_of(browser, look, port) as page:
+                    await page.goto(f"/lessons/{TEXT}/")
+                    last = int((await page.text_content(".part") or "").split()[-2])
+                    for number in range(1, last + 1):
+                        file = folder / f"screen-{number:02d}-{look.name}.png"
+                        await page.screenshot(path=file)
+                        print(file)
+                        if number < last:
+                            await page.click("a[rel=next]")
 
 
 if __name__ == "__main__":

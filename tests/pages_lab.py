@@ -13,13 +13,15 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 from playwright.async_api import Browser, Page, async_playwright
 
+from central_platform.ingest import MadePage, ingest
+from central_platform.publish.drafting import drafted
 from domain.courseware import Catalogue, Column, Courseware, ItemClass, MediaFamily
 from edge_server.linear import LinearChannel, Slot
 from edge_server.packager import Shelf
 from fixtures.lessons import make_counted_lesson
 from tests.web_lab import ISSUED, Lab, asset, rendition, subtitle, view_of
 
-VIDEO, TWO = "10000001", "10000002"
+VIDEO, TWO, TEXT = "10000001", "10000002", "10000099"
 CHANNEL = "900001"
 COLUMNS = (
     "农业技术",
@@ -46,6 +48,9 @@ TITLES = (
 )
 CHROME = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0 Safari/537.36"
 BOX = "webkit;Resolution(PAL,720P,1080P)"
+TELEVISION = (
+    "Mozilla/5.0 (SMART-TV; Linux; Tizen 5.0) AppleWebKit/537.36 (KHTML, like Gecko) Version/5.0 TV Safari/537.36"
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,8 @@ LOOKS = (
     Look("375", 375, 667),
     Look("box640x530", 640, 530, BOX, "gbk"),
 )
+TELEVISIONS = (Look("tv1280x720", 1280, 720, TELEVISION), LOOKS[3])
+"""Screens on which picture-text lessons are turned, not scrolled."""
 PATHS = {
     "home": "/",
     "home-next": "/?page=2",
@@ -76,6 +83,7 @@ PATHS = {
     "columns": "/columns",
     "search": "/search",
     "found": "/search?q=滴灌",
+    "found-by-initials": "/search?q=dg&key=g",
     "nothing-found": "/search?q=火箭",
     "channels": "/channels",
     "channel": f"/channel/{CHANNEL}",
@@ -99,8 +107,75 @@ def poster(number: int) -> bytes:
     return held.getvalue()
 
 
+LESSON = """# 滴灌技术第一课：认识滴灌带与水泵的连接方法
+
+各村要抓住晴好天气，做好**选种、整地、灌溉**三件事。滴灌（Drip irrigation）是将水一滴一滴、均匀而缓慢地滴入作物根区附近
+土壤中的灌水形式，水的利用率可达95%。用 `valve --open 3` 打开三号阀门。
+
+![滴灌带](wide.jpg)
+
+## 一、材料“准备”
+
+1. 选用本地审定的良种，播前晒种两天，剔除瘪粒、病粒；每亩用种12.5公斤左右，肥力高的地块可以适当减少。
+2. 深翻二十厘米，施足底肥。
+   - 有机肥 2000 kg
+   - 磷酸二铵 20 kg — Diammonium phosphate (DAP), granulated
+3. 检修水渠，备好滴灌带。
+
+| 部件 | 规格 | 数量 | 备注 |
+|---|---|---|---|
+{rows}
+
+> 注意：先开水，后开肥；先停肥，后停水。😀 ¥100 € 钅
+
+![水泵](tall.png)
+
+```
+def open_valve(n):
+    print("阀门", n)   # 打开
+    return "a very long line of code that cannot fit in one line of the television screen at all, really not"
+```
+
+---
+
+{words}
+"""
+WORDS = (
+    "WWW MMM, the WATER pump; “Quotes” (and brackets)… 20 kW·h – 应根据土壤质地、坡度、树龄和水源条件来确定滴头间距；"
+)
+
+
+def picture_text(root: Path) -> tuple[Courseware, dict[str, bytes]]:
+    """Ingest a picture-text lesson of every kind of block; return it and its files by their names."""
+    folder, work = root / "lesson", root / "work"
+    folder.mkdir()
+    work.mkdir()
+    for name, size in (("wide.jpg", (1600, 900)), ("tall.png", (500, 900))):
+        picture = Image.linear_gradient("L").resize(size).convert("RGB")
+        ImageDraw.Draw(picture).ellipse([90, 90, 400, 400], fill=(90, 160, 220))
+        picture.save(folder / name)
+    note = "铺设时出水孔朝上，避免扭曲打折；接头处用卡箍固定"
+    rows = "\n".join(f"| 滴灌带{n} | Φ16×0.2×30{n} | {n * 100} 米 | {note} |" for n in range(9))
+    words = "\n\n".join(WORDS * times for times in (1, 3, 9, 2))
+    (folder / "lesson.md").write_text(LESSON.format(rows=rows, words=words), encoding="utf-8")
+    made = ingest(folder, work, on_progress=lambda _: None)
+    assert isinstance(made, MadePage)
+    item, files = drafted(
+        made,
+        item_id=TEXT,
+        title="滴灌技术图文",
+        item_class=ItemClass.EDUCATION,
+        column_id="1",
+        issued_at=ISSUED,
+        summary="",
+        offline_days=0,
+        held=False,
+    )
+    return item, {name: file.read_bytes() for name, file in files.items()}
+
+
 def build(root: Path) -> Lab:
-    """Make one lesson that plays and many that are listed."""
+    """Make one lesson that plays, one of text and pictures, and many that are listed."""
     data = make_counted_lesson(
         root / "made.mp4", frames=100, title="滴灌技术", seed=5, size=(320, 180)
     ).path.read_bytes()
@@ -127,6 +202,9 @@ def build(root: Path) -> Lab:
                 subtitles=(subtitle("zh", "中文", vtt),) if number == 0 else (),
             )
         )
+    text, files = picture_text(root)
+    objects |= files
+    items.append(text)
     columns = tuple(Column(column_id=str(n), title=title, order=n) for n, title in enumerate(COLUMNS, 1))
     view = view_of(root, Catalogue(columns=columns, courseware=tuple(items)), objects)
     slots = tuple(Slot(item.item_id, item.title, 600.0 + 30 * n) for n, item in enumerate(items[:9]))

@@ -9,12 +9,12 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, Response
 
-from tests.pages_lab import BOX, LOOKS, PATHS, VIDEO, Look, build, chromium, page_of
+from tests.pages_lab import BOX, LOOKS, PATHS, TELEVISIONS, TEXT, VIDEO, Look, build, chromium, page_of
 from tests.web_lab import Lab, serving
 
 pytestmark = [pytest.mark.stranger("chromium"), pytest.mark.timeout(180)]
 PAGE_MAX_BYTES = 300_000
-WAYS = ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp")
+WAYS = {39: "ArrowRight", 40: "ArrowDown", 37: "ArrowLeft", 38: "ArrowUp"}
 SAME_PLACE_MAX_PRESSES = 12
 """A long page is scrolled before the focus goes on."""
 STOPS = """() => {
@@ -36,6 +36,10 @@ CLIPPED = """() => [...document.querySelectorAll('body *')].filter(e => {
 }).map(e => e.outerHTML.slice(0, 200))"""
 
 
+BELOW = """() => Math.max(...[...document.querySelectorAll('.text *')].map(e => e.getBoundingClientRect().bottom)) -
+  document.querySelector('.row').getBoundingClientRect().top"""
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
     return build(tmp_path_factory.mktemp("pages"))
@@ -55,30 +59,64 @@ async def page(lab: Lab, look: Look) -> AsyncIterator[Page]:
         yield await stack.enter_async_context(page_of(browser, look, port))
 
 
+WALK = """ways => {
+  const seen = SEEN, at = n => document.querySelector(`[data-n='${n}']`);
+  const begin = seen(), reached = new Set([begin.n]), waiting = [begin.n], moves = [];
+  while (waiting.length && begin.n >= 0) {
+    const from = waiting.shift();
+    for (const code of ways) {
+      at(from).focus();
+      document.onkeydown({keyCode: code});
+      const now = seen();
+      moves.push({from: from, way: code, ...now});
+      if (now.n >= 0 && !reached.has(now.n)) { reached.add(now.n); waiting.push(now.n); }
+    }
+  }
+  return [begin, moves];
+}""".replace("SEEN", FOCUS)
+
+
+async def walk(page: Page, name: str) -> None:
+    """Give every arrow key on every link that is reached, from where the focus begins; press where the page scrolls."""
+    stops = await page.evaluate(STOPS)
+    begin, moves = await page.evaluate(WALK, list(WAYS))
+    assert begin["n"] >= 0 and begin["seen"] and begin["ring"], (name, "begins nowhere", begin)
+    tall = await page.evaluate("document.documentElement.scrollHeight > innerHeight")
+    reached = {begin["n"]} | {each["n"] for each in moves}
+    for each in moves:
+        assert each["n"] >= 0, (name, each)
+        if each["n"] != each["from"]:
+            assert each["seen"] and each["ring"], (name, stops[each["from"]], stops[each["n"]], each)
+    if tall and len(reached) < len(stops):  # the browser scrolls by itself, and then a link comes near
+        for stuck in [each for each in moves if each["n"] == each["from"]]:
+            reached |= await pressed(page, stuck["from"], WAYS[stuck["way"]])
+    waiting = sorted(reached - {each["from"] for each in moves})
+    while waiting:
+        at = waiting.pop()
+        for way in WAYS.values():
+            more = await pressed(page, at, way) - reached
+            reached |= more
+            waiting += more
+    assert reached == set(range(len(stops))), (name, [stops[n] for n in range(len(stops)) if n not in reached])
+
+
+async def pressed(page: Page, at: int, way: str) -> set[int]:
+    """Press a key on a link until the focus moves, or nothing moves; return where it is."""
+    await page.evaluate("n => document.querySelector(`[data-n='${n}']`).focus()", at)
+    for _ in range(SAME_PLACE_MAX_PRESSES):
+        before = await page.evaluate(FOCUS)
+        await page.keyboard.press(way)
+        now = await page.evaluate(FOCUS)
+        if now["n"] != at or now["scroll"] == before["scroll"]:
+            break
+    assert now["n"] >= 0 and (now["n"] == at or (now["seen"] and now["ring"])), (at, way, now)
+    return {now["n"]}
+
+
 async def test_every_link_of_every_page_is_reached_by_arrow_keys_and_is_seen(page: Page) -> None:
     for name, path in PATHS.items():
         await page.goto(path)
-        stops = await page.evaluate(STOPS)
-        begin = await page.evaluate(FOCUS)
-        assert begin["n"] >= 0 and begin["seen"] and begin["ring"], (name, "begins nowhere", begin)
-        reached, waiting = {begin["n"]}, [begin["n"]]
-        while waiting:
-            at = waiting.pop(0)
-            for way in WAYS:
-                await page.evaluate("n => document.querySelector(`[data-n='${n}']`).focus()", at)
-                for _ in range(SAME_PLACE_MAX_PRESSES):
-                    before = await page.evaluate(FOCUS)
-                    await page.keyboard.press(way)
-                    now = await page.evaluate(FOCUS)
-                    if now["n"] != at or now["scroll"] == before["scroll"]:
-                        break
-                assert now["n"] >= 0, (name, way, stops[at])
-                if now["n"] != at:
-                    assert now["seen"] and now["ring"], (name, way, stops[at], stops[now["n"]], now)
-                if now["n"] not in reached:
-                    reached.add(now["n"])
-                    waiting.append(now["n"])
-        assert reached == set(range(len(stops))), (name, [stops[n] for n in range(len(stops)) if n not in reached])
+        await walk(page, name)
 
 
 async def test_no_page_scrolls_sideways_clips_words_or_is_heavy(page: Page, lab: Lab, look: Look) -> None:
@@ -176,6 +214,70 @@ async def test_without_script_links_lead_to_the_film_and_back(lab: Lab, look: Lo
         await page.click("a[href='/search']")
         await page.fill("input[name=q]", "滴灌")
         await page.click("input[type=submit]")
-        assert await page.locator("a.card").count() == 3
+        assert await page.locator("a.line").count() == 4
         if look.agent == BOX:
             assert await page.evaluate("document.characterSet") == "GBK"
+        if look.width < 480:
+            return  # a phone has letters of its own
+        await page.click("a.key:text-is('J')")
+        assert "%E6%BB%B4" in page.url and page.url.endswith("key=j")
+        await page.goto("/search")
+        for letter in "DG":
+            await page.click(f"a.key:text-is('{letter}')")
+        assert await page.locator("a.line").count() >= 3
+
+
+@pytest.mark.parametrize("television", TELEVISIONS, ids=lambda look: look.name)
+async def test_all_screens_of_a_lesson_by_remote_control(lab: Lab, television: Look) -> None:
+    kind, charset = ("gbk", "GBK") if television.old else ("tv", "UTF-8")
+    async with serving(lab) as port, chromium() as browser, page_of(browser, television, port) as page:
+        heard: list[Response] = []
+        page.on("response", lambda answer: heard.append(answer))
+        await page.goto(f"/lessons/{TEXT}/")
+        last = int((await page.text_content(".part") or "").split()[-2])
+        assert last > 5
+        for number in range(1, last + 1):
+            assert page.url.endswith(f"/lessons/{TEXT}/{kind}-{number}.html")
+            assert (await page.text_content(".part") or "").strip() == f"第 {number} 页，共 {last} 页"
+            assert await page.evaluate("document.characterSet") == charset
+            wide, high = await page.evaluate(
+                "() => [document.documentElement.scrollWidth, document.documentElement.scrollHeight]"
+            )
+            assert wide <= television.width and high <= television.height, number
+            below = await page.evaluate(BELOW)
+            assert below <= 0, (number, "words reach under the links")
+            assert await page.evaluate(CLIPPED) == []
+            assert await page.evaluate("[...document.images].every(e => e.complete && e.naturalWidth > 0)")
+            await walk(page, f"screen {number}")
+            if number in (1, 4, last):
+                found = (await Axe().run(page)).response["violations"]
+                assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+            fetched = [len(await each.body()) for each in heard if each.status == 200]
+            assert 0 < sum(fetched) <= PAGE_MAX_BYTES, number
+            await page.reload()
+            heard.clear()
+            if number < last:
+                await page.keyboard.press("Enter")
+                await page.wait_for_url(f"**/{kind}-{number + 1}.html")
+        await page.keyboard.press("PageUp")
+        await page.wait_for_url(f"**/{kind}-{last - 1}.html")
+        await page.evaluate("document.onkeydown({keyCode: 373})")  # iPanel
+        await page.wait_for_url(f"**/{kind}-{last}.html")
+        await page.keyboard.press("Backspace")
+        await page.wait_for_url(f"**/?column=1&at={TEXT}")
+        assert await page.evaluate("document.activeElement.getAttribute('href')") == f"/lessons/{TEXT}/"
+
+
+async def test_screens_need_no_script(lab: Lab) -> None:
+    for television in TELEVISIONS:
+        async with (
+            serving(lab) as port,
+            chromium() as browser,
+            page_of(browser, television, port, script=False) as page,
+        ):
+            await page.goto(f"/lessons/{TEXT}/")
+            for rel in ("next", "next", "prev"):
+                await page.click(f"a[rel={rel}]")
+            assert page.url.endswith("-2.html")
+            await page.click("#back")
+            assert page.url.endswith(f"/?column=1&at={TEXT}")

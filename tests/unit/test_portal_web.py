@@ -177,8 +177,8 @@ def test_asking_again_costs_nothing_until_something_changes(view: CatalogView, t
         assert ask(other, "/api/v1/catalogue", headers={"If-None-Match": etag}).status == 200
 
 
-def cards_of(page: Page) -> list[dict[str, str | None]]:
-    return [each for each in page.all("a") if each.get("class") == "card"]
+def cards_of(page: Page, kind: str = "card") -> list[dict[str, str | None]]:
+    return [each for each in page.all("a") if each.get("class") == kind]
 
 
 def test_home_shows_a_column_with_its_words(view: CatalogView) -> None:
@@ -348,7 +348,7 @@ def test_a_channel_is_watched_and_goes_back_in_time(view: CatalogView) -> None:
 
 def found(view: CatalogView, query: str, **more: Any) -> list[str]:
     page = Page(ask(view, "/search", query={"q": query}, **more))
-    return [(each["href"] or "").strip("/").split("/")[-1] for each in cards_of(page)]
+    return [(each["href"] or "").strip("/").split("/")[-1] for each in cards_of(page, "line")]
 
 
 def test_two_chinese_characters_are_enough_to_search(tmp_path: Path) -> None:
@@ -374,7 +374,75 @@ def test_a_search_is_bounded(tmp_path: Path) -> None:
     assert len(search(view, "滴灌")) == FOUND_MAX_COUNT
     assert search(view, "滴" + "灌" * 5000) == ()
     page = Page(ask(view, "/search", query={"q": "滴灌", "page": "99999999"}))
-    assert len(cards_of(page)) == 8 and "第 1 / 25 页" in page.words
+    assert len(cards_of(page, "line")) == 6 and "第 1 / 34 页" in page.words
+
+
+TITLES = ("滴灌技术", "重庆小面", "长江银行", "WEB 入门", "“三农”政策 2026")
+
+
+@pytest.fixture
+def spelt(tmp_path: Path) -> CatalogView:
+    listed = tuple(lesson(str(n), "1", title, renditions=(R12,)) for n, title in enumerate(TITLES))
+    return view_of(tmp_path, Catalogue(columns=CATALOGUE.columns, courseware=listed), {})
+
+
+@pytest.mark.parametrize(
+    ("letters", "ids"),
+    [
+        ("dg", ["0"]),
+        ("DGJS", ["0"]),
+        ("gjs", ["0"]),
+        ("gd", []),
+        ("cq", ["1"]),  # 重 is read chong or zhong, 长 chang or zhang, 行 hang or xing
+        ("zq", ["1"]),
+        ("cj", ["2"]),
+        ("yh", ["2"]),
+        ("webr", ["3"]),
+        ("snzc2", ["4"]),
+        ("重 qxm", ["1"]),
+    ],
+)
+def test_titles_are_found_by_initials_of_every_reading(spelt: CatalogView, letters: str, ids: list[str]) -> None:
+    assert found(spelt, letters) == ids
+
+
+def pad_of(view: CatalogView, **query: str) -> tuple[dict[str, str], str]:
+    """The keys that lead on, with what they look for; and where the focus begins."""
+    page = Page(ask(view, "/search", query=query))
+    fields = {}
+    for each in page.all("a"):
+        if (each.get("class") or "").startswith("key"):
+            asked = dict(parse_qsl((each["href"] or "").partition("?")[2]))
+            fields[asked["key"]] = asked.get("q", "")
+    begins = [each.get("href") or "" for _, each in page.tags if "autofocus" in each]
+    assert len(begins) == 1
+    return fields, begins[0]
+
+
+def test_every_key_of_the_pad_finds_something(spelt: CatalogView) -> None:
+    keys, begin = pad_of(spelt)
+    assert {"d", "g", "c", "z", "w", "2", "n"} <= keys.keys() and not {"v", "9", "back"} & keys.keys()
+    assert begin == "/search?q=b&key=b", "the first that leads on"
+    seen = {""}
+    waiting = [""]
+    while waiting and len(seen) < 150:
+        query = waiting.pop(0)
+        for letter, after in pad_of(spelt, **({"q": query} if query else {}))[0].items():
+            if letter not in ("back", "clear") and after not in seen:
+                assert found(spelt, after), (query, letter)
+                seen.add(after)
+                waiting.append(after)
+    assert {"dgjs", "cqxm", "snzc"} & seen
+
+
+def test_the_pad_keeps_the_focus_where_it_is_of_use(spelt: CatalogView) -> None:
+    keys, begin = pad_of(spelt, q="d", key="d")
+    assert keys["g"] == "dg" and keys["back"] == "" and begin == "/watch/0", "after d comes no d"
+    keys, begin = pad_of(spelt, q="dg", key="back")
+    assert keys["back"] == "d" and begin.endswith("q=d&key=back")
+    assert pad_of(spelt, key="back")[1].startswith("/search?q="), "nothing is left to delete"
+    assert pad_of(spelt, q="火箭")[1] == "/" and pad_of(spelt, q="火箭", key="x")[1].endswith("key=back")
+    assert pad_of(spelt, q="滴灌")[0]["d"] == "滴灌 d", "a letter behind characters is a word of its own"
 
 
 @pytest.mark.parametrize(

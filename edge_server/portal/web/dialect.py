@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from domain.courseware import Courseware
 from edge_server.linear import LinearChannel, by_id
 from edge_server.portal import PortalReply, PortalRequest, PortalState
-from edge_server.portal.web import listing, schedule
+from edge_server.portal.web import listing, pad, schedule
 from edge_server.portal.web.lessons import RENDITION_FOR_NEW, poster, shown_columns, subtitles
 from edge_server.portal.web.paper import SCRIPT_PATH, Asker, Papers, asker_of, text
 
@@ -97,9 +97,23 @@ class WebDialect:
 
     def _search(self, asker: Asker, state: PortalState) -> PortalReply:
         query = " ".join(text(asker.request.query.get("q", ""))[: listing.QUERY_MAX_CHARS].split())
-        found = [listing.card(each, asker.room) for each in listing.search(state.view, query)]
-        part = listing.part_of(found, asker.number("page"), asker.room.cards)
-        return self._papers.write("search.html", asker, query=query, part=part, count=len(found))
+        found = listing.search(state.view, query)
+        part = listing.part_of(found, asker.number("page"), asker.room.found)
+        lines = [listing.card(each, asker.room, asker.room.found_units) for each in part.entries]
+        keys = pad.keys(state.view, query, found)
+        pressed = asker.request.query.get("key", "")
+        begin = pad.begin(keys, pressed, query, found=bool(lines))
+        return self._papers.write(
+            "search.html",
+            asker,
+            query=query,
+            part=part,
+            lines=lines,
+            count=len(found),
+            rows=pad.rows(keys),
+            shorter=query[:-1].rstrip(),
+            begin=begin,
+        )
 
     def _channels(self, asker: Asker, state: PortalState) -> PortalReply:
         now = state.now.astimezone(UTC)

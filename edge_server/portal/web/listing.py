@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from domain.courseware import Column, Courseware, MediaFamily
 from edge_server.catalog import CatalogView
+from edge_server.portal.web.initials import is_spelt, is_typed
 from edge_server.portal.web.lessons import poster, shown_columns
 
 QUERY_MAX_CHARS = 64
@@ -26,11 +27,14 @@ class Room:
     tabs: int
     title_units: int
     rows: int
+    found: int
+    """Lines of what was found, beside the pad of letters."""
+    found_units: int
 
 
-NEW = Room(cards=8, tabs=6, title_units=42, rows=8)
+NEW = Room(cards=8, tabs=6, title_units=42, rows=8, found=6, found_units=50)
 """1280 by 720."""
-OLD = Room(cards=6, tabs=3, title_units=30, rows=6)
+OLD = Room(cards=6, tabs=3, title_units=30, rows=6, found=6, found_units=32)
 """640 by 530."""
 
 
@@ -97,13 +101,13 @@ def tabs_around(view: CatalogView, chosen: str | None, size: int) -> tuple[tuple
     return columns[first : first + size], len(columns) > size
 
 
-def card(item: Courseware, room: Room) -> Card:
-    """Write a lesson as a card."""
+def card(item: Courseware, room: Room, units: int = 0) -> Card:
+    """Write a lesson as a card; ``units`` of its title fit, or as many as on a card of the room."""
     is_page = item.family is MediaFamily.PICTURE_TEXT
     return Card(
         item.item_id,
         item.title,
-        shorten(item.title, room.title_units),
+        shorten(item.title, units or room.title_units),
         address(item),
         poster(item),
         None if is_page else length(item.duration_s),
@@ -137,7 +141,8 @@ def search(view: CatalogView, query: str) -> tuple[Courseware, ...]:
     """Find the lessons that have every word of a query in title, summary or column, those with it in the title first.
 
     A word is found anywhere in a text, so that two Chinese characters are enough (ux §3); what is wide in one and
-    narrow in the other is the same. At most ``FOUND_MAX_COUNT``, in catalogue order.
+    narrow in the other is the same. Latin letters also find a title by the initials of its pinyin (see `initials`). At
+    most ``FOUND_MAX_COUNT``, in catalogue order.
     """
     terms = plain(query[:QUERY_MAX_CHARS]).split()[:TERMS_MAX_COUNT]
     if not terms:
@@ -147,7 +152,7 @@ def search(view: CatalogView, query: str) -> tuple[Courseware, ...]:
     elsewhere: list[Courseware] = []
     for item in view.catalogue.courseware:
         title = plain(item.title)
-        if all(term in title for term in terms):
+        if all(term in title or (is_typed(term) and is_spelt(item.title, term)) for term in terms):
             in_title.append(item)
             if len(in_title) == FOUND_MAX_COUNT:
                 break
