@@ -53,6 +53,7 @@ class EdgeConfig:
     tls_cert: str = setting("", "File of the certificate in PEM, with `tls_key`: HTTPS instead of HTTP; costs CPU.")
     tls_key: str = setting("", "File of its key.")
     rtsp_port: int = setting(8554, "TCP port of RTSP; 0 takes a free one.")
+    ntp_port: int = setting(0, "UDP port at which old boxes may ask for the time, 123 for real ones; 0: none.")
     poll_s: float = setting(0.0, "Seconds between two syncs while serving; 0 means only `edge-server sync` syncs.")
     edge_id: str = setting("edge", "Name of this edge server; spreads its polls in time.")
     viewing_max_sessions: int = setting(700, "RTSP sessions at the same time; more are refused with 453.")

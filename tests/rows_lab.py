@@ -34,7 +34,7 @@ ACCOUNTS = (
     ("edu004@itv", "123456", "--times", "local"),
 )
 """As docs/protocols/disagreements.md lists them."""
-GROUP_SETTINGS = ("channels", "multicast_interface", "fcc_port", "fcc_rate")
+PORT_SETTINGS = ("channels", "multicast_interface", "fcc_port", "fcc_rate", "ntp_port")
 BOXES = load_all()
 
 
@@ -73,15 +73,15 @@ async def edge_of(village: Village, **settings: Any) -> AsyncIterator[Running]:
         yield serving
 
 
+def free_udp_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
 def group_settings(village: Village) -> tuple[str, dict[str, Any]]:
     """Return the address of a channel that goes to a group of this machine, and the settings that make it."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as first,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second,
-    ):
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        port, fcc = first.getsockname()[1] & ~1, second.getsockname()[1]
+    port, fcc = free_udp_port() & ~1, free_udp_port()
     group = f"239.{os.getpid() % 250}.{port % 250}.{fcc % 250 + 1}"
     channels = f"教育频道={village.item_id}@rtp:{group}:{port}"
     settings = {"channels": channels, "multicast_interface": "127.0.0.1", "fcc_port": fcc, "fcc_rate": 2.0}
@@ -113,13 +113,15 @@ async def attempt(
     rows: Sequence[Row] = [each for each in ROWS if not names or each.name in names]
     group = ""
     async with AsyncExitStack() as opened:
+        if any(each.name == "D21" for each in rows):
+            settings["ntp_port"] = free_udp_port()
         if any(each.name == "D8" for each in rows):
             group, more = group_settings(village)
             settings |= more
         serving = await opened.enter_async_context(edge_of(village, **settings))
         crowded: tuple[str, ...] = ()
         if any(each.name == "D18" for each in rows):
-            alone = {name: value for name, value in settings.items() if name not in GROUP_SETTINGS}
+            alone = {name: value for name, value in settings.items() if name not in PORT_SETTINGS}
             crowded = await opened.enter_async_context(full_edges(village, serving, **alone))
         seat = Seat(portal_url=serving.http.address, clock=SystemClock())
         lab = await prepare(Lab(seat, BOXES, plays=plays, strict=frozenset(strict), crowded=crowded, group=group))

@@ -12,7 +12,7 @@ from pathlib import Path
 from domain.courseware import CatalogueError
 from edge_server import portal
 from edge_server.bootstrap.admission import Admission, check_admission, make_admission
-from edge_server.bootstrap.boxes import make_all_logins, make_rules
+from edge_server.bootstrap.boxes import make_all_logins, make_ntp, make_rules, time_server
 from edge_server.bootstrap.failures import Known, briefly, explain
 from edge_server.bootstrap.http_port import Crew, HttpPort
 from edge_server.bootstrap.http_settings import check_api_origin, check_http, make_http_settings
@@ -336,6 +336,8 @@ class Edge:
         stack += groups.services
         if any(each.plan.address for each in lives.channels.values()):
             stack.append(make_groups(lives, config))
+        if config.ntp_port:
+            stack.append(make_ntp(config, self.judged, self.clock))
         if config.lan_find:
             stack.append(self.lan.discovery)
         wake: Callable[[], None] = _nobody
@@ -372,6 +374,7 @@ class Edge:
             is_local=segment.holds(request.remote, request.headers),
             utc_offset=timedelta(hours=self.config.utc_offset_h),
             intolerant=make_intolerance(self.config),
+            time_server=time_server(self.config, host),
         )
 
 

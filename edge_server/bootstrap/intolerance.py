@@ -7,7 +7,7 @@ from typing import Final
 from edge_server.config import EdgeConfig
 from runtime.settings import ConfigError
 
-SWITCHES: Final = frozenset(f"D{each}" for each in (*range(1, 13), *range(14, 21), 24))
+SWITCHES: Final = frozenset(f"D{each}" for each in (*range(1, 13), *range(14, 22), 24))
 """Rows of docs/protocols/disagreements.md whose tolerance lives on the edge."""
 
 

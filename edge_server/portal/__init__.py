@@ -95,6 +95,8 @@ class PortalState:
     """Boxes heard from."""
     intolerant: frozenset[str] = frozenset()
     """Disagreements that are not lived with, D5 to D20 (docs/protocols/disagreements.md); for laboratories."""
+    time_server: str = ""
+    """``host`` or ``host:port`` that boxes may ask for the time; empty: none."""
     api_origin: str = ""
     """Origin whose pages may read the JSON API in a browser, ``*`` for all; empty: none."""
 

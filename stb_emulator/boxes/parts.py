@@ -27,6 +27,8 @@ class Device(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """32 characters, the last 12 of them the MAC address; empty: the box has none."""
     stb_type: str = ""
     stb_version: str = ""
+    clock_skew_s: float = 0.0
+    """How far the box's clock is ahead when it is switched on (D21)."""
 
 
 class Proof(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 
 SHORT_S = 2.0
 """Time-out of RTSP sessions where D15 is tried, so that it need not be waited for."""
-PORTALS = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D19", "D20")
+PORTALS = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D19", "D20", "D21")
 STREAMS = ("D9", "D10", "D11", "D12", "D13", "D16", "D17", "D24")
 SLOW = {
     "D8": ("D8", "D9", "D16"),
@@ -29,7 +30,7 @@ SLOW = {
     "D18": ("D18", "D9", "D16"),
 }
 """What takes seconds is tried only where it is switched off."""
-OPEN = {"D21": Status.NOT_COVERED, "D22": Status.NOT_APPLICABLE, "D23": Status.NOT_APPLICABLE}
+OPEN = {"D22": Status.NOT_APPLICABLE, "D23": Status.NOT_APPLICABLE}
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +94,20 @@ def test_only_a_lab_edge_may_be_intolerant(village: Village) -> None:
     for words in ({"EDGE_SERVER_INTOLERANT": "D1"}, {"EDGE_SERVER_INTOLERANT": "D22", "EDGE_SERVER_LAB": "1"}):
         done = subprocess.run([str(BIN / config[0]), *config[1:]], env={**os.environ, **words}, capture_output=True)
         assert done.returncode == 4, done.stdout
+
+
+@pytest.mark.stranger("ntpdig")
+def test_a_stranger_reads_the_time_of_a_proved_clock(village: Village) -> None:
+    """ntpdig asks port 123 only, so both stand in a network of their own."""
+    network = f"rows-ntp-{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", network], check=True)
+    try:
+        subprocess.run(["ip", "-n", network, "link", "set", "lo", "up"], check=True)
+        with edge_lab.serve(village.root, network=network, environment={"EDGE_SERVER_NTP_PORT": "123"}):
+            command = ["ip", "netns", "exec", network, "ntpdig", "-j", "-t", "5", "127.0.0.1"]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    finally:
+        subprocess.run(["ip", "netns", "delete", network], check=True)
+    told = json.loads(done.stdout)
+    assert told["stratum"] == 10 and told["leap"] == "no-leap"
+    assert abs(told["offset"]) < 1.0, "one clock, told over one wire"

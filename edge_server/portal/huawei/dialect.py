@@ -174,6 +174,8 @@ class HuaweiDialect:
                 "SupportHD": extra["SupportHD"],
             }
             script = "".join(ctc.write_set_config(face, key, value) for key, value in told.items()) + script
+        if state.time_server:
+            script = ctc.write_set_config(face, "NTPDomain", state.time_server) + script
         return paper.page("登录成功 / logged in", body=form, script=script, headers=set_session(login.session_id))
 
     def _channel_list(self, request: PortalRequest, state: PortalState, paper: Paper, face: ctc.Face) -> PortalReply:

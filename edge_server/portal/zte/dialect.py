@@ -96,7 +96,8 @@ def _log_in(request: PortalRequest, state: PortalState) -> PortalReply:
     except LoginRefused as refused:
         return pages.fatal(_ERROR_CODE[refused.reason], retry_after(refused))
     left_s = state.logins.limits.user_token_lifetime_s - (state.monotonic_s - login.since_s)
-    script = pages.service_lines(request.host, login, state.now + timedelta(seconds=left_s), state.utc_offset)
+    expires = state.now + timedelta(seconds=left_s)
+    script = pages.service_lines(request.host, login, expires, state.utc_offset, state.time_server)
     if request.path != _AUTH or _is_old(request):
         script += ctc.write_channel_lines(ctc.Face.CTC, channel_list(state, request.host, login.zone_minutes))
     script += zte.write_location(_index(request, login, balanced=0))

@@ -77,7 +77,7 @@ def index_url(host: str, login: Login, *, balanced: int, easip: str, network_id:
     return f"http://{host}{INDEX}?{urlencode(query, quote_via=quote, safe='@:')}"
 
 
-def service_lines(host: str, login: Login, expires: datetime, utc_offset: timedelta) -> str:
+def service_lines(host: str, login: Login, expires: datetime, utc_offset: timedelta, time_server: str = "") -> str:
     """Tell a box who it is, how long its token lives and where the portal is."""
     told = {
         "UserToken": login.user_token,
@@ -87,6 +87,8 @@ def service_lines(host: str, login: Login, expires: datetime, utc_offset: timede
         "UserGroupNMB": "",
         "EPGGroupNMB": "",
     }
+    if time_server:
+        told["NTPDomain"] = time_server
     lines = "".join(ctc.write_set_config(ctc.Face.CTC, key, value) for key, value in told.items())
     return lines + zte.write_service_entry(f"http://{host}{HOME}", "PORTAL")
 

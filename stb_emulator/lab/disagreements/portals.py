@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from stb_emulator.boxes import Box
@@ -11,13 +12,14 @@ from stb_emulator.lab.disagreements.trying import (
     GBK_ACCOUNT,
     MD5_ACCOUNT,
     Lab,
+    NotShown,
     but,
     lessons_of,
     listing,
     plain_box,
     watching,
 )
-from stb_emulator.observe import Reason
+from stb_emulator.observe import PlayError, Reason
 from wire.ctc import EncryptionType, key_string
 
 
@@ -96,6 +98,28 @@ def _caps(lab: Lab) -> Sequence[Variant]:
     return [Variant("ctc_hw_old", old, _films), *(Variant(each.name, each, _films) for each in new)]
 
 
+def _clocks(lab: Lab) -> Sequence[Variant]:
+    box, ahead_s = lab.boxes["zte_b860"], timedelta(days=20 * 365).total_seconds()
+    since_1970_s = (lab.began - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds()
+    return [
+        Variant("right", box, _by_its_clock),
+        Variant("1970", but(box, "device", clock_skew_s=-since_1970_s), _by_its_clock),
+        Variant("20 years ahead", but(box, "device", clock_skew_s=ahead_s), _by_its_clock),
+    ]
+
+
+async def _by_its_clock(lab: Lab, box: Box) -> dict[str, Any]:
+    """Log in and list; a box uses no token that has expired by its own clock."""
+    try:
+        return {"lessons": lessons_of(await lab.seat.list(box))}
+    except PlayError as failure:
+        if "names no time server" in failure.reason.en:
+            raise NotShown(
+                "没有时间服务（ntp_port）", "the portal names no time server (setting `ntp_port`)"
+            ) from failure
+        raise
+
+
 ROWS = (
     Row("D1", Reason("密钥补零与不补零", "key with or without zero padding"), _keys),
     Row(
@@ -120,5 +144,6 @@ ROWS = (
     Row("D7", Reason("频道记录的次序", "order inside a channel record"), _parsers),
     Row("D19", Reason("心跳地址的写法", "spelling of the heartbeat"), _heartbeats),
     Row("D20", Reason("Stalker 习惯", "habits of Stalker boxes"), _stalkers),
+    Row("D21", Reason("盒子时钟不对", "boxes without a right clock"), _clocks),
     Row("D24", Reason("解码能力", "what the decoder takes"), _caps),
 )

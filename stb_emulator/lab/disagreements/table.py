@@ -8,11 +8,6 @@ from stb_emulator.observe import Reason
 
 _WITHOUT = (
     Row(
-        "D21",
-        Reason("盒子时钟不对", "boxes without a clock"),
-        why_not=Reason("模拟盒子没有自己的时钟", "the emulated boxes have no clock of their own yet"),
-    ),
-    Row(
         "D22",
         Reason("CWMP 的个数与前缀", "counts and prefixes of CWMP"),
         why_not=Reason("没有 TR-069 部分", "there is no TR-069 part"),

@@ -67,6 +67,8 @@ class Session:
     user_token: str
     index_page: str
     """The text of all pages between the proof and the guide: the oldest boxes take their channels from there."""
+    told: Mapping[str, str] = field(default_factory=dict)
+    """What the box was told to remember with its token."""
 
 
 class State(Enum):
@@ -95,6 +97,7 @@ class Login:
     _user_token: str = ""
     _fields: dict[str, str] = field(default_factory=dict)
     _seen: list[str] = field(default_factory=list)
+    _told: dict[str, str] = field(default_factory=dict)
 
     @property
     def face(self) -> ZteFace:
@@ -137,7 +140,7 @@ class Login:
                 self.state = State.FRAME
                 return Ask("GET", f"{self._epg}/iptvepg/function/frame.jsp")
             case State.FRAME:
-                return Session(self._epg, self._user_token, "\n".join(self._seen))
+                return Session(self._epg, self._user_token, "\n".join(self._seen), self._told)
 
     def _text(self, reply: Reply) -> str:
         try:
@@ -172,7 +175,7 @@ class Login:
     def _enter(self, reply: Reply, page: str) -> Ask:
         """Z2's answer: a cookie, a token that lasts until a stated time, and the way into the guide."""
         self._seen.append(page)
-        told = pages.settings(page)
+        told = self._told = pages.settings(page)
         target = pages.jump(page)
         if target is None and told.get("EPGDomain") and told.get("UserToken"):
             query = {"UserToken": told["UserToken"], "UserID": self.box.account.user, "UserIP": self.ip}

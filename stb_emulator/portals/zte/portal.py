@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from datetime import timedelta
 from urllib.parse import urljoin
 
 from runtime.clock import Clock
@@ -12,11 +13,15 @@ from stb_emulator.boxes.charset import page_text
 from stb_emulator.boxes.proof import RANDOM_BELOW
 from stb_emulator.observe import Family, Offer, PlayError, Stage
 from stb_emulator.observe.line import Line
+from stb_emulator.observe.ntp import ask_time
 from stb_emulator.portals.zte import channels, pages
 from stb_emulator.portals.zte.login import Ask, Login, Session
 from wire.ctc import Channel, CtcError
+from wire.zte import parse_time
 
 OWN_IP = "127.0.0.1"
+ZONE = timedelta(hours=8)
+"""Of the box's settings; the portal writes local time."""
 ERROR_NO_CHANNELS = "1302"
 """What the oldest boxes show when the first page brings no channels (stb_protocols §3.1)."""
 
@@ -28,7 +33,7 @@ class ZtePortal:
         """``url``: the address of the edge."""
         assert box.zte is not None, "boxes are checked when they are loaded"
         self.deviations: list[str] = []
-        self._box, self._url, self._line = box, url, line
+        self._box, self._url, self._line, self._clock = box, url, line, clock
         self._face: ZteFace = box.zte
         self._session: Session | None = None
 
@@ -40,6 +45,21 @@ class ZtePortal:
         while isinstance(step, Ask):
             step = login.reply(await self._line.ask(step.method, step.url, Stage.LOGIN, form=step.form))
         self._session = step
+        await self._look_at_clock(step)
+
+    async def _look_at_clock(self, session: Session) -> None:
+        """A token that has expired by the box's own clock is not used; a time server sets that clock (D21)."""
+        expires, server = session.told.get("TokenExpiredTime", ""), session.told.get("NTPDomain", "")
+        if not pages.is_time(expires):
+            return
+        skew = timedelta(seconds=self._box.device.clock_skew_s if self._box.device is not None else 0.0)
+        own = self._clock.utc() + skew
+        told = await ask_time(server, self._line, own) if server else None
+        if parse_time(expires, ZONE) <= (told or own):
+            why = "the portal names no time server"
+            if server:
+                why = "its time server says nothing" if told is None else "also by the portal's time server"
+            raise PlayError(Stage.LOGIN, "令牌一到就过期（盒子时钟不对）", f"the token is expired on arrival: {why}")
 
     async def browse(self) -> tuple[Offer, ...]:
         """See Portal: Z6 and Z7, or the page of the login where the oldest boxes look."""
