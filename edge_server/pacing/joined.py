@@ -13,8 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from edge_server.linear.round import Round
@@ -22,8 +24,9 @@ from edge_server.pacing.chunks import Chunks, Source
 from edge_server.pacing.timeline import Timeline
 from edge_server.pacing.winding import Wound
 from edge_server.packager import Offered
-from media.ts_index import TsIndex
+from media.ts_index import TsIndex, TsKeyframe, TsPacing
 from media.ts_join import NotJoinable, Place, restamp
+from media.ts_winding import Winding
 from wire.mpegts import PTS_HZ, PTS_MODULO, discontinuity_preamble
 from wire.playseek import Playseek
 
@@ -91,6 +94,34 @@ class Window:
         zero_s = part.shown_s + part.place.ends.hidden_ticks / PTS_HZ
         time_s, offset_bytes = part.index.seek(into_s - zero_s)
         return max(0.0, zero_s + time_s - self._base_s), part.begin_bytes + offset_bytes
+
+    @cached_property
+    def index(self) -> TsIndex:
+        """Return where the key pictures are and when, for winding: npt and bytes of the window."""
+        keys: list[TsKeyframe] = []
+        for part in self._parts:
+            zero_s = part.shown_s + part.place.ends.hidden_ticks / PTS_HZ - self._base_s
+            clocks = part.place.clock(np.array([each.pcr_27mhz for each in part.index.keyframes]))
+            for each, pcr in zip(part.index.keyframes, clocks.tolist(), strict=True):
+                at, time_s = part.begin_bytes + each.offset_bytes, zero_s + each.time_s
+                if time_s <= 0:
+                    keys.clear()  # a span begins with the last one that is not after it
+                if at < self.timeline.length_bytes and time_s <= self.timeline.duration_s:
+                    keys.append(msgspec.structs.replace(each, time_s=max(0.0, time_s), offset_bytes=at, pcr_27mhz=pcr))
+        line = self.timeline
+        return TsIndex(
+            duration_s=line.duration_s,
+            length_bytes=line.length_bytes,
+            presentation_delay_s=line.delay_s,
+            pcr_pid=self._parts[0].index.pcr_pid,
+            segments=(),
+            keyframes=tuple(keys),
+            pacing=TsPacing(line.offset_bytes.astype("<i8").tobytes(), line.time_s.astype("<f8").tobytes()),
+        )
+
+    def begin_of(self, number: int) -> int:
+        """Return the byte at which an airing of the window begins."""
+        return self._begins[number - self.first]
 
     def preamble(self, offset_bytes: int) -> bytes:
         """Return the packets that make a jump to this byte legal; empty where nobody may jump to."""
@@ -200,6 +231,10 @@ class Airtime:
     live_zero_s: float | None = None
     """Monotonic second at which npt 0 was on air; None for a span of the past, which plays as a lesson does."""
 
+    def latest_s(self, now_s: float) -> float | None:
+        """Return the npt that is on air at a monotonic second; None for a span."""
+        return None if self.live_zero_s is None else now_s - self.live_zero_s
+
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
@@ -232,13 +267,13 @@ class Tuned:
         """See `Window`."""
         return self.window.seek(npt_s)
 
-    def wind(self, from_s: float, scale: float) -> Wound:
-        """Nobody asks: see ``words.Title``.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError
+    def wind(self, from_s: float, scale: float, until_s: float | None = None) -> Wound:
+        """Return the key pictures from about this second on, at this speed, none after ``until_s``."""
+        index = self.window.index
+        if until_s is not None:
+            kept = tuple(each for each in index.keyframes if each.time_s <= until_s) or index.keyframes[:1]
+            index = msgspec.structs.replace(index, keyframes=kept, duration_s=min(index.duration_s, until_s))
+        return Wound(Winding(index, from_s, scale))
 
     def preamble(self, offset_bytes: int) -> bytes:
         """See `Window`."""
@@ -277,7 +312,7 @@ class Windows:
     def tune(self, channel_id: str, span: Playseek | None, now: datetime, now_s: float) -> Tuned | None:
         """Return a channel for one viewer, live or a span; None when there is none, or the span is not offered.
 
-        Live it reaches back `BACK_S` and on for some hours; then the viewer has to come again.
+        Live it reaches back `BACK` and on for some hours; `onward` gives what comes then.
         """
         round_ = self.rounds(channel_id)
         if round_ is None:
@@ -291,8 +326,23 @@ class Windows:
             count = round_.number_at(ticks[1]) - first + 1
             past = make_window(round_, first, count, self._look, self._chunks, span=ticks)
             return None if past is None else Tuned(past, Airtime(span.since))
+        return self._live(round_, now, now, now_s)
+
+    def onward(self, tuned: Tuned, now: datetime, now_s: float) -> tuple[Tuned | None, int | None]:
+        """Return what goes on where a live title ends, and its byte; of a channel that has changed, what is on."""
+        round_, old = self.rounds(tuned.item_id), tuned.window
+        if round_ is None:
+            return None, None
+        if round_ is not old.round:
+            return self._live(round_, now, now, now_s), None
+        following = round_.airing(old.following)
+        found = self._live(round_, round_.moment_of(following.begins_ticks), now, now_s)
+        return found, None if found is None else found.window.begin_of(old.following)
+
+    def _live(self, round_: Round, moment: datetime, now: datetime, now_s: float) -> Tuned | None:
+        """Return the hours around a moment, from `BACK` before it on."""
         count = max(1, round(self._window_s / (round_.channel.round_s / len(round_.channel.slots))))
-        first = round_.number_at(round_.ticks_of(now - BACK)) // count * count
+        first = round_.number_at(round_.ticks_of(moment - BACK)) // count * count
         window = self._kept(round_, first, LIVE_WINDOWS * count)
         if window is None:
             return None

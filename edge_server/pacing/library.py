@@ -54,8 +54,8 @@ class Shelved:
         """
         return chunks.open(self.file, self.timeline.packets)
 
-    def wind(self, from_s: float, scale: float) -> Wound:
-        """Return the key pictures from about this second on, at this speed."""
+    def wind(self, from_s: float, scale: float, until_s: float | None = None) -> Wound:
+        """Return the key pictures from about this second on, at this speed; a lesson is there to its end."""
         return Wound(Winding(self.index, from_s, scale))
 
     def preamble(self, offset_bytes: int) -> bytes:

@@ -169,6 +169,12 @@ class Sink(ABC):
         """Take the file's packets again."""
         self._supply, self._preamble, self._ready_is = self._source, self._file_preamble, None
 
+    def follow(self, source: Source, preamble: Callable[[int], bytes]) -> None:
+        """Take another file's packets from now on."""
+        self._source.close()
+        self._source, self._file_preamble = source, preamble
+        self.unwind()
+
     def goodbye(self, now: float, unix_s: float) -> None:
         """Tell an RTP receiver that it is over."""
         packet = self.stream.goodbye(now, unix_s)

@@ -45,6 +45,7 @@ class Stream:
         "_stop_bytes",
         "block",
         "due_s",
+        "endless",
         "index",
         "media_zero",
         "own",
@@ -91,6 +92,8 @@ class Stream:
         """Something has been sent, so that a jump needs a discontinuity mark."""
         self.preamble = False
         """The next packet must be preceded by the discontinuity preamble."""
+        self.endless = False
+        """Another file goes on where this one ends: it has ended as soon as all is sent."""
         self.slips = self.plays = 0
         """Times that the clock was moved; times that play began, went on or jumped: since then numbers run on."""
         shared = timeline.numbers if rtp else None
@@ -145,12 +148,21 @@ class Stream:
         return self._shared.sequence + self.packets.firsts[self.block] + self.index - self.preamble & 0xFFFF
 
     def play(
-        self, offset_bytes: int, now: float, *, stop_s: float | None = None, timeline: Timeline | None = None
+        self,
+        offset_bytes: int,
+        now: float,
+        *,
+        stop_s: float | None = None,
+        timeline: Timeline | None = None,
+        seamless: bool = False,
     ) -> None:
-        """Start, go on or jump: from this byte on, until ``stop_s`` or the end of the file; perhaps on another line."""
+        """Start, go on or jump: from this byte on, until ``stop_s`` or the end of the file; perhaps on another line.
+
+        What is ``seamless`` goes on where the other line ended: no jump, though the file is another one.
+        """
         old = self.timeline
         line = old if timeline is None else timeline
-        jump = self.touched and (line is not old or offset_bytes != self.offset_bytes)
+        jump = self.touched and not seamless and (line is not old or offset_bytes != self.offset_bytes)
         last = self._long_stamp(old.time_at(self.offset_bytes)) if self.touched else self._first_timestamp
         sequence, shared = self.sequence, not self.own
         self._count()
@@ -164,7 +176,7 @@ class Stream:
         if line.packets.starts[line.packets.block_at(self._stop_bytes)] != self._stop_bytes:
             cuts = (*cuts, self._stop_bytes)
         self.packets = Packets(line, cuts) if cuts else line.packets
-        lasting = self.rtp and (self._shared is None or self.own or (jump and self._continuous))
+        lasting = self.rtp and (self._shared is None or self.own or seamless or (jump and self._continuous))
         self.own = bool(cuts) or lasting or line.private
         self._go(offset_bytes)
         self._base_s = line.time_at(offset_bytes)
@@ -253,7 +265,7 @@ class Stream:
 
     def ended(self, now: float) -> bool:
         """Tell whether all is sent and the clock has reached the end, too."""
-        return self.due_s[0] == inf and self.playing and now - self.media_zero >= self._clock_end_s
+        return self.all_sent and (self.endless or now - self.media_zero >= self._clock_end_s)
 
     @property
     def all_sent(self) -> bool:

@@ -76,7 +76,7 @@ class Lesson:
     def airtime(self) -> Airtime | None:
         return None
 
-    def wind(self, from_s: float, scale: float) -> Reel:
+    def wind(self, from_s: float, scale: float, until_s: float | None = None) -> Reel:
         return Reel(self.seek(from_s)[0], scale)
 
 

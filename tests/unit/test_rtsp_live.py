@@ -95,12 +95,6 @@ def test_time_shift_by_clock(windows: Windows) -> None:
         plan("clock=20261120T070000.00Z-", 1.0, place_of(title))
 
 
-def test_nobody_winds_a_channel(windows: Windows) -> None:
-    move = plan(None, 8.0, place_of(tuned(windows)))
-    assert move is not None
-    assert move.wound is None
-
-
 def test_a_span_plays_as_a_lesson_does_and_ends(windows: Windows) -> None:
     since, until = NOW - timedelta(minutes=30), NOW - timedelta(minutes=29)
     title = tuned(windows, Playseek(since, until))

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from edge_server.egress.rtsp.address import CONTROL, Address, parse_address
+from edge_server.egress.rtsp.address import Address, parse_address
 from edge_server.egress.rtsp.nat import alive, answers, expects_punch, judge
 from edge_server.egress.rtsp.negotiate import Link, answer, choose
+from edge_server.egress.rtsp.onward import gone_on, needs_newer, renewed
 from edge_server.egress.rtsp.playing import BadRange, NoClock, Place, plan, speed, write_span
 from edge_server.egress.rtsp.profiles import DEFAULT, profile_for
-from edge_server.egress.rtsp.replies import CLOSING, END_OF_STREAM, PUBLIC, announce, describe, reply
+from edge_server.egress.rtsp.replies import CLOSING, PUBLIC, announce, describe, reply
 from edge_server.egress.rtsp.requests import KNOWN_BUT_REFUSED, fault
 from edge_server.egress.rtsp.requests import session_id as session_id_of
 from edge_server.egress.rtsp.rules import Rules
-from edge_server.egress.rtsp.session import Session
+from edge_server.egress.rtsp.session import CLOSE_AFTER_END_S, REPEAT_NOTICE_S, Session
 from edge_server.egress.rtsp.words import (
     Close,
     Command,
@@ -31,6 +32,7 @@ from edge_server.egress.rtsp.words import (
     Look,
     Lost,
     NotOpened,
+    Onward,
     Open,
     Opened,
     Send,
@@ -47,8 +49,6 @@ from wire.rtsp import Interleaved, Request, Response, WireError, parse_transport
 
 SESSIONS_MAX_COUNT = 4
 """Sessions of one connection."""
-REPEAT_NOTICE_S = 2.0
-CLOSE_AFTER_END_S = 10.0
 
 
 class Conversation:
@@ -127,8 +127,8 @@ class Conversation:
         for each in self._sessions.values():
             deadline = self._viewings.deadline_s(each.session_id)
             times += [] if deadline is None else [deadline]
-            if each.ended_at is not None and (not each.repeated or each.notice == END_OF_STREAM):
-                times.append(each.ended_at + (CLOSE_AFTER_END_S if each.repeated else REPEAT_NOTICE_S))
+            notice = each.next_notice()
+            times += [] if notice is None else [notice]
         return min(times, default=None)
 
     @property
@@ -223,23 +223,15 @@ class Conversation:
         title = event.title
         released: list[Command] = [] if session_id is None else self._end(session_id)
         session_id = session_id or f"{self._draw(64):016X}"
+        how = link.profile.upper()
         try:
-            self._viewings.admit(
-                session_id, box=self._box, item_id=title.item_id, transport=link.profile.upper(), now_s=now
-            )
+            self._viewings.admit(session_id, box=self._box, item_id=title.item_id, transport=how, now_s=now)
         except Full:
             return [*released, *self._turn_away(address)]
-        stream = Stream(
-            title.timeline,
-            rtp=link.rtp,
-            ssrc=self._draw(32),
-            sequence=self._draw(16),
-            timestamp=self._draw(32),
-            now=now,
-            continuous=self._rules.continuous,
-        )
+        numbers = {"ssrc": self._draw(32), "sequence": self._draw(16), "timestamp": self._draw(32)}
+        stream = Stream(title.timeline, rtp=link.rtp, **numbers, now=now, continuous=self._rules.continuous)
         session = Session(session_id, title, link, stream, address.base, self._draw(32))
-        self._then = lambda event, now: self._setup_opened(event, request, session)
+        self._then = lambda event, _: self._setup_opened(event, request, session)
         return [*released, Open(session_id, title, link, stream, self._listens)]
 
     def _crowded(self) -> bool:
@@ -265,6 +257,12 @@ class Conversation:
         return [self._answer(200, [("Session", timeout), ("Transport", write_transport(chosen)), *nat])]
 
     def _play(self, request: Request, session: Session, now: float) -> list[Command]:
+        if not needs_newer(request.headers.get("Range"), session, now):
+            return self._play_on(request, session, now)
+        self._then = lambda event, now: [*renewed(session, event), *self._play_on(request, session, now)]
+        return [Onward(session.title, now=True)]
+
+    def _play_on(self, request: Request, session: Session, now: float) -> list[Command]:
         stream = session.stream
         ahead_s = session.title.zero_s if self._profile.stream_npt else 0.0
         scale = speed(request.headers.get("Scale"))
@@ -284,19 +282,13 @@ class Conversation:
                 changes = [Wind(session.session_id, move.wound)]
             timeline = session.title.timeline if move.wound is None else move.wound.timeline
             stream.play(move.offset_bytes, now, stop_s=move.stop_s, timeline=timeline)
+            stream.endless = session.live and move.wound is None
             session.wound, session.stood_s = move.wound, None
             session.ended_at, session.repeated = None, False
             session.from_s = start_s = move.start_s
             end_s = move.end_s
-        headers = [("Range", write_span(session.title, start_s + ahead_s, end_s + ahead_s))]
-        if session.wound is not None:
-            headers.append(("Scale", f"{scale:.1f}"))
-        elif "Scale" in request.headers:
-            headers.append(("Scale", "1"))
-        headers += [("Speed", "1")] if "Speed" in request.headers else []
-        if session.link.rtp:
-            where = f"url={session.base}/{CONTROL}"
-            headers.append(("RTP-Info", f"{where};seq={stream.sequence};rtptime={stream.rtp_timestamp()}"))
+        span = write_span(session.title, start_s + ahead_s, end_s + ahead_s)
+        headers = [("Range", span), *session.how_it_plays(request.headers)]
         return [self._answer(200, headers, session.session_id), *changes, Start(session.session_id)]
 
     def _pause(self, session: Session, now: float) -> list[Command]:
@@ -343,10 +335,18 @@ class Conversation:
         session = self._sessions.get(session_id)
         if session is None or session.ended_at is not None:
             return []
+        if session.live and session.wound is None:
+            self._then = lambda event, now: self._gone_on(event, session, now)
+            return [Onward(session.title)]
         session.stream.pause()
-        session.ended_at, session.stood_s = now, 0.0
-        over = session.notice == END_OF_STREAM  # a box that has wound back will play on
-        return [Stop(session_id, goodbye=over), self._announce(session, session.notice)]
+        session.ended_at = now
+        session.stood_s = session.wound.end_s if session.live and session.wound is not None else 0.0
+        return [Stop(session_id, goodbye=session.closes), self._announce(session, session.notice)]
+
+    def _gone_on(self, event: Event, session: Session, now: float) -> list[Command]:
+        done = gone_on(session, event, now)
+        session.gone = not done
+        return done or self._ended(session.session_id, now)
 
     def _tick(self, now: float) -> list[Command]:
         done: list[Command] = []
@@ -357,7 +357,7 @@ class Conversation:
                 done += self._end(session.session_id)
             elif session.ended_at is None:
                 continue
-            elif session.notice == END_OF_STREAM and now >= session.ended_at + CLOSE_AFTER_END_S:
+            elif session.closes and now >= session.ended_at + CLOSE_AFTER_END_S:
                 done += self._end(session.session_id)
                 if not self._sessions:
                     return [*done, *self._hangup("end of stream")]

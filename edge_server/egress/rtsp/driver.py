@@ -19,12 +19,14 @@ from edge_server.egress.rtsp.words import (
     Draining,
     Ended,
     Event,
+    Follow,
     Found,
     Hangup,
     Heard,
     Look,
     Lost,
     NotOpened,
+    Onward,
     Open,
     Opened,
     Reply,
@@ -66,6 +68,7 @@ class Connection:
         self,
         conversation: Conversation,
         look: Callable[[Look], Shelved | Tuned | None],
+        onward: Callable[[Onward], Found],
         pacer: Pacer,
         chunks: Chunks,
         clock: Clock,
@@ -75,6 +78,7 @@ class Connection:
     ) -> None:
         """Take over an accepted connection."""
         self._conversation, self._look, self._pacer, self._clock = conversation, look, pacer, clock
+        self._onward = onward
         self._chunks = chunks
         self._reader, self._writer, self._counters = reader, writer, counters
         self._sinks: dict[str, Sink] = {}
@@ -160,6 +164,11 @@ class Connection:
                 self._writer.write(command.data)
             case Look():
                 return self._conversation.handle(Found(self._look(command)), now)
+            case Onward():
+                return self._conversation.handle(self._onward(command), now)
+            case Follow():
+                title = cast("Tuned", command.title)
+                self._sinks[command.session_id].follow(title.source(self._chunks), title.preamble)
             case Open():
                 return self._conversation.handle(self._open(command), now)
             case Turn():

@@ -16,6 +16,8 @@ from wire.rtsp import ClockRange, NptRange, NptTime, WireError, parse_range, wri
 END_MARGIN_S = 1.0
 """``npt=end-`` plays the last second: boxes that clamp do the same."""
 SCALE_MAX = 32.0
+LIVE_MARGIN_S = 5.0
+"""Who is so near to what is on now cannot go faster."""
 _WHOLE_SECONDS = re.compile(r"npt=[0-9]+-[0-9]*")
 
 
@@ -87,14 +89,17 @@ def plan(
         wanted = NptRange("now") if value is None else parse_range(value)
     except WireError as error:
         raise BadRange(str(error)) from error
+    latest_s = None
     if title.airtime is not None:
-        wanted, scale = _aired(wanted, title.airtime, place), 1.0
+        wanted, latest_s = _aired(wanted, title.airtime, place), title.airtime.latest_s(place.now_s)
     if not isinstance(wanted, NptRange):
         raise NoClock("only npt ranges are served here")
     wanted = NptRange(_back(wanted.start, ahead_s), _back(wanted.end, ahead_s))
-    stop_s = _stop(wanted, duration_s) if scale > 0 else None
     start = wanted.start
     resumes = start is None or start == "now"
+    if latest_s is not None and scale > 0 and _soon(start, place.npt_s) > latest_s - LIVE_MARGIN_S:
+        scale = 1.0
+    stop_s = _stop(wanted, duration_s) if scale > 0 else None
     if resumes and stream.playing and stop_s is None and scale == (place.wound.scale if place.wound else 1.0):
         return None
     if resumes:
@@ -104,7 +109,7 @@ def plan(
         if start_s >= duration_s and not (scale < 0 and start_s == duration_s):
             raise BadRange(f"{start_s:g} s is not before the end at {duration_s:.3f} s")
     if scale != 1.0:
-        wound = title.wind(start_s, scale)
+        wound = title.wind(start_s, scale, latest_s)
         return Move(wound.start_s, wound.end_s, 0, None, wound)
     if resumes and not place.wound:
         offset = 0 if stream.offset_bytes >= title.timeline.length_bytes else stream.offset_bytes
@@ -122,7 +127,8 @@ def _aired(wanted: NptRange | ClockRange, air: Airtime, place: Place) -> NptRang
     Live, every npt means now, whatever a player calls the beginning of what has none; but who has paused goes on.
     """
     live = air.live_zero_s is not None
-    latest_s = place.now_s - air.live_zero_s if air.live_zero_s is not None else place.title.timeline.duration_s
+    shown_s = air.latest_s(place.now_s)
+    latest_s = place.title.timeline.duration_s if shown_s is None else shown_s
     if isinstance(wanted, NptRange):
         if not live:
             return wanted
@@ -133,6 +139,10 @@ def _aired(wanted: NptRange | ClockRange, air: Airtime, place: Place) -> NptRang
             raise BadRange("too far back")
         return NptRange(min(start_s, latest_s))
     return NptRange(0.0 if wanted.start == "beginning" else latest_s if live else "end")
+
+
+def _soon(start: NptTime | None, npt_s: float) -> float:
+    return start if isinstance(start, float) else npt_s
 
 
 def write_span(title: Title, start_s: float, end_s: float | None = None) -> str:

@@ -14,7 +14,7 @@ from edge_server.egress import EgressContext
 from edge_server.egress.rtsp.conversation import Conversation
 from edge_server.egress.rtsp.driver import Connection, drained
 from edge_server.egress.rtsp.rules import Rules
-from edge_server.egress.rtsp.words import Look
+from edge_server.egress.rtsp.words import Found, Look, Onward
 from edge_server.pacing.joined import Tuned, Windows
 from edge_server.pacing.library import Library, Shelved
 from edge_server.pacing.service import Pacing
@@ -107,6 +107,15 @@ class RtspService:
         clock = self._ctx.clock
         return self._windows.tune(asked.item_id, asked.air.span, clock.utc(), clock.monotonic())
 
+    def _onward(self, asked: Onward) -> Found:
+        if self._windows is None or not isinstance(asked.title, Tuned):
+            return Found(None)
+        clock = self._ctx.clock
+        now, now_s = clock.utc(), clock.monotonic()
+        if asked.now:
+            return Found(self._windows.tune(asked.title.item_id, None, now, now_s))
+        return Found(*self._windows.onward(asked.title, now, now_s))
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sock = writer.get_extra_info("socket")
         peer, local = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
@@ -128,6 +137,7 @@ class RtspService:
         connection = Connection(
             conversation,
             self._look,
+            self._onward,
             self.pacing.pacer,
             self.pacing.chunks,
             self._ctx.clock,

@@ -37,10 +37,13 @@ class Title(Protocol):
 
     @property
     def airtime(self) -> Airtime | None:
-        """What ties npt to the calendar; None for a lesson. What has it cannot be wound."""
+        """What ties npt to the calendar; None for a lesson."""
 
-    def wind(self, from_s: float, scale: float) -> Wound:
-        """Return the key pictures from about this second on, at this speed; negative goes back."""
+    def wind(self, from_s: float, scale: float, until_s: float | None = None) -> Wound:
+        """Return the key pictures from about this second on, at this speed; negative goes back.
+
+        Pictures after ``until_s`` have not been on air yet.
+        """
 
 
 class Wound(Protocol):
@@ -78,9 +81,11 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Answer to Look: the title, or None when there is none to play."""
+    """Answer to Look and Onward: the title, or None when there is none to play."""
 
     title: Title | None
+    at_bytes: int | None = None
+    """Where in it the title before goes on; None: nowhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +180,22 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
+class Onward:
+    """Find what goes on where this title ends, or what is on ``now``; answer with Found at once."""
+
+    title: Title
+    now: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """Take the session's packets from this title from now on."""
+
+    session_id: str
+    title: Title
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """Open file (lease) and sockets and answer with Opened or NotOpened at once."""
 
@@ -241,4 +262,4 @@ class Hangup:
     why: str
 
 
-Command = Send | Look | Open | Turn | Reply | Wind | Start | Stop | Close | Hangup
+Command = Send | Look | Onward | Follow | Open | Turn | Reply | Wind | Start | Stop | Close | Hangup
