@@ -35,8 +35,8 @@ WINDOW_S = 3600.0
 WINDOWS_MAX_COUNT = 16
 BACK = timedelta(hours=2)
 """How far back who watches live may go."""
-LIVE_WINDOWS = 6
-"""Hours, these included, for which who watches live has the channel in one piece."""
+AHEAD = timedelta(hours=3)
+"""How far on, at least, a live title goes; then another one follows it."""
 SPAN_MAX = timedelta(hours=6)
 CATCH_UP = timedelta(days=7)
 
@@ -340,10 +340,14 @@ class Windows:
         return found, None if found is None else found.window.begin_of(old.following)
 
     def _live(self, round_: Round, moment: datetime, now: datetime, now_s: float) -> Tuned | None:
-        """Return the hours around a moment, from `BACK` before it on."""
+        """Return the hours around a moment, from `BACK` before it to `AHEAD` after it; the same for all of an hour.
+
+        Lessons may be as unlike as they like: an hour can have one or a hundred.
+        """
         count = max(1, round(self._window_s / (round_.channel.round_s / len(round_.channel.slots))))
         first = round_.number_at(round_.ticks_of(moment - BACK)) // count * count
-        window = self._kept(round_, first, LIVE_WINDOWS * count)
+        last = round_.number_at(round_.ticks_of(moment + AHEAD)) // count * count + count
+        window = self._kept(round_, first, last - first)
         if window is None:
             return None
         zero = round_.moment_of(window.begins_ticks)

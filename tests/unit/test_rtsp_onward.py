@@ -113,6 +113,21 @@ def test_a_viewer_gets_one_stream_over_the_end_of_a_title(windows: Windows, chun
     sink.close()
 
 
+@pytest.mark.parametrize("window_s", [10.0, 40.0, 3600.0])
+def test_a_title_has_what_is_on_however_long_lessons_are(lab: LinearLab, chunks: Chunks, window_s: float) -> None:
+    round_ = lab.round
+    windows = Windows(lambda _: round_, lab.look, chunks, window_s=window_s)
+    title = tuned(windows)
+    on = (NOW - title.airtime.zero).total_seconds()
+    assert 7200 <= on < title.timeline.duration_s - 3 * 3600 + 30
+    found, at = windows.onward(title, NOW, NOW_S)
+    assert found is not None and at is not None
+    assert found.window.round.airing(title.window.following).begins_ticks == title.window.begins_ticks + round(
+        title.timeline.duration_s * 90_000
+    )
+    assert found.preamble(at), "somebody may begin there"
+
+
 def test_a_channel_that_has_become_another_one_goes_on_with_what_is_on(lab: LinearLab, chunks: Chunks) -> None:
     rounds = [lab.round]
     windows = Windows(lambda _: rounds[-1] if rounds else None, lab.look, chunks, window_s=3600.0)
