@@ -50,11 +50,11 @@ __all__ = [
     "unit",
 ]
 
-PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive", "http_ts", "multicast", "any"]
+PlayerName = Literal["rtsp", "hls_fmp4", "hls_ts", "progressive", "http_ts", "multicast", "whep", "any"]
 """Ways of playing; ``any`` plays whatever address it is given, as apps do."""
-PortalName = Literal["huawei", "zte", "stalker", "xtream", "m3u", "web"]
+PortalName = Literal["huawei", "zte", "stalker", "xtream", "m3u", "web", "json_api"]
 """Portal families; a module of ``stb_emulator.portals`` each; its settings are a table of that name."""
-WITHOUT_TABLE = ("web",)
+WITHOUT_TABLE = ("web", "json_api")
 """Portal families that need no settings."""
 WITH_PROOF = ("huawei", "zte")
 """Portal families that log in by an Authenticator: they need ``[device]`` and ``[proof]`` too."""

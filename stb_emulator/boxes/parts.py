@@ -51,8 +51,8 @@ class Proof(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Caps(Strict, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the box's decoder can do. Anything beyond fails on the real box, so it fails here."""
 
-    containers: tuple[Literal["mpegts", "mp4", "h264"], ...] = ("mpegts", "mp4", "h264")
-    """What the box unpacks: transport stream, MP4 whole or in fragments, H.264 straight from RTP."""
+    containers: tuple[Literal["mpegts", "mp4", "h264", "webrtc"], ...] = ("mpegts", "mp4", "h264")
+    """What the box unpacks: transport stream, MP4 whole or in fragments, H.264 straight from RTP, or by WebRTC."""
     video: tuple[str, ...]
     """Codec names as FFmpeg spells them, e.g. ``h264``."""
     audio: tuple[str, ...]

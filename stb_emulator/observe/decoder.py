@@ -22,7 +22,7 @@ from stb_emulator.observe.pictures import luma_of
 from stb_emulator.observe.pipe import BytePipe, PipeClosed
 from stb_emulator.observe.sought import Middle, SoughtFile
 from stb_emulator.observe.tally import Tally
-from stb_emulator.observe.timeline import BufferModel
+from stb_emulator.observe.timeline import AudioTimes, BufferModel, VideoTimes
 from stb_emulator.observe.units import UnitQueue
 
 Container = Literal["mpegts", "mp4"]
@@ -81,6 +81,7 @@ class Decoder:
         self._keys_left = keys
         self._since_s = 0.0
         """What was decoded of this leg when the last key was pressed."""
+        self._first_ticks: dict[str, int] = {}
         self._due_s: float | None = None
         self._due = asyncio.Event()
         self._runs = threading.Event()
@@ -195,6 +196,29 @@ class Decoder:
         at = self._now()
         await self.pipe.write(data, at - self._held_s)
         self._held_s += self._now() - at
+
+    def show(self, frame: av.VideoFrame | av.AudioFrame) -> None:
+        """Take what the player has decoded itself, as WebRTC does, from any thread; nothing is fed.
+
+        Each track's times are 32 bits from a beginning of its own (RFC 3550 §5.1).
+        """
+        leg = self.tally.leg
+        if frame.pts is None or frame.time_base is None:
+            return
+        kind = "video" if isinstance(frame, av.VideoFrame) else "audio"
+        ticks = (frame.pts - self._first_ticks.setdefault(kind, frame.pts)) & 0xFFFFFFFF
+        at_s = float((ticks - (ticks >> 31 << 32)) * frame.time_base)
+        if isinstance(frame, av.VideoFrame):
+            leg.video = leg.video or "h264"
+            leg.video_times = leg.video_times or VideoTimes()
+            leg.buffer.arrive(at_s, self._now())
+            leg.picture(luma_of(frame), at_s, self._now(), corrupt=frame.is_corrupt)
+        else:
+            leg.audio = leg.audio or "opus"
+            leg.audio_times = leg.audio_times or AudioTimes()
+            leg.sound(at_s, frame.samples / frame.sample_rate)
+        if self._satisfied(leg):
+            self._loop.call_soon_threadsafe(self.enough.set)
 
     def all_fed(self) -> None:
         """Say that nothing more comes in this leg."""

@@ -126,6 +126,7 @@ class Line:
         *,
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
+        body: bytes | None = None,
     ) -> AsyncIterator[Body]:
         """Send one request (redirects are not followed) and read its body piece by piece.
 
@@ -138,7 +139,11 @@ class Line:
         assert self._session is not None, "use the line inside `async with`"
         try:
             async with self._session.request(
-                method, URL(url, encoded=True), headers=headers, data=form, allow_redirects=False
+                method,
+                URL(url, encoded=True),
+                headers=headers,
+                data=form if body is None else body,
+                allow_redirects=False,
             ) as response:
                 self.redirects += response.status in REDIRECTS and "Location" in response.headers
                 yield Body(url, response.status, response.headers, self._pieces(response))
@@ -168,6 +173,7 @@ class Line:
         *,
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
+        body: bytes | None = None,
         hops: int = 0,
     ) -> Reply:
         """Send one request and read the whole reply, following at most ``hops`` redirects.
@@ -176,13 +182,13 @@ class Line:
             PlayError: as ``stream``; also a body larger than REPLY_MAX_BYTES, or too many redirects.
         """
         for _ in range(hops + 1):
-            async with self.stream(method, url, stage, headers=headers, form=form) as body:
+            async with self.stream(method, url, stage, headers=headers, form=form, body=body) as answer:
                 whole = bytearray()
-                async for piece in body.pieces:
+                async for piece in answer.pieces:
                     whole += piece
                     if len(whole) > REPLY_MAX_BYTES:
                         raise PlayError(stage, "应答过大", f"reply larger than {REPLY_MAX_BYTES} bytes from {url}")
-                reply = Reply(url, body.status, body.headers, _cookies(body.headers), bytes(whole))
+                reply = Reply(url, answer.status, answer.headers, _cookies(answer.headers), bytes(whole))
             if hops == 0 or reply.status not in REDIRECTS or not reply.location:
                 return reply
             url = reply.location
