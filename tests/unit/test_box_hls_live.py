@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from datetime import datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -10,6 +12,7 @@ import pytest
 from runtime.clock import SystemClock
 from stb_emulator.boxes import CmcdFace, load_all
 from stb_emulator.observe import Observation, Offer, Stage
+from stb_emulator.players import Key, Press
 from stb_emulator.players.hls.following import Following, begin_at, place_of, whole
 from stb_emulator.seat import Seat
 from tests.peers.scripted import HttpFiles, listening, make_media
@@ -48,9 +51,11 @@ def test_when_to_look_again() -> None:
     following.take(listed(1, 5), 100)
     assert following.reload_at == 104
     following.take(listed(1, 5), 104)
-    assert following.reload_at == 106 and following.unmoved(106) == 1.5
-    following.take(listed(2, 5), 106)
-    assert following.reload_at == 110 and following.unmoved(106) == 0
+    assert following.reload_at == 106 and following.unmoved == 1
+    following.take(listed(1, 5), 106)
+    assert following.reload_at == 108 and following.unmoved == 1.5
+    following.take(listed(2, 5), 108)
+    assert following.reload_at == 112 and following.unmoved == 0
 
 
 def test_segments_that_left_the_list_are_counted_and_break_the_time_line() -> None:
@@ -186,6 +191,63 @@ async def test_a_lesson_of_known_length_without_an_end_is_cut_off(parts: list[by
         offer = Offer(item_id="x", title="", column="", family="video", url=url, announced_s=4.0)
         row = await seat.play_url(load_all()["new_hls_ts"], offer)
     assert not row.ok and "truncated" in row.reason
+
+
+async def _press(files: HttpFiles, *presses: Press, seconds: float | None = 0.5, live: bool = False) -> Observation:
+    async with listening(files) as port:
+        clock = SystemClock()
+        seat = Seat(portal_url="http://127.0.0.1", clock=clock, silence_s=4, seconds=seconds, presses=presses)
+        url = f"http://127.0.0.1:{port}/live.m3u8"
+        offer = Offer(item_id="x", title="", column="", family="video", url=url, live=live)
+        return await seat.play_url(load_all()["new_hls_ts"], offer)
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, bytes]]:
+    """Eight segments of one second that ffmpeg cut from one stream."""
+    folder = tmp_path_factory.mktemp("lesson")
+    (folder / "a.ts").write_bytes(make_media("mpegts", 200))
+    words = ["ffmpeg", "-v", "error", "-i", str(folder / "a.ts"), "-c", "copy", "-f", "hls", "-hls_time", "1"]
+    words += ["-hls_playlist_type", "vod", "-hls_flags", "program_date_time", str(folder / "live.m3u8")]
+    subprocess.run(words, check=True)
+    kinds = {".ts": "video/mp2t", ".m3u8": M3U8}
+    return {f"/{p.name}": (kinds[p.suffix], p.read_bytes()) for p in folder.iterdir() if p.name != "a.ts"}
+
+
+@pytest.mark.stranger("ffmpeg")
+async def test_seek_pause_and_keys_that_do_not_exist(lesson: dict[str, tuple[str, bytes]]) -> None:
+    files = HttpFiles(dict(lesson))
+    seek, back = Press(Key.SEEK, 1.0, to_s=5.5), Press(Key.SEEK, 0.5, to_s=-7.0)
+    row = await _press(files, seek, Press(Key.PAUSE, 0.4, hold_s=0.2), Press(Key.TRICK, 0.2, scale=8), back)
+    assert (row.ok, row.reason) == (True, "")
+    went = [(each.key, each.at_s, each.proof) for each in row.pressed if each.has_key]
+    assert went == [(Key.SEEK, 5.0, "frame_code"), (Key.PAUSE, None, ""), (Key.SEEK, 1.0, "frame_code")]
+    assert [each.key for each in row.pressed if not each.has_key] == [Key.TRICK]
+
+
+@pytest.mark.stranger("ffmpeg")
+async def test_a_seek_that_leads_elsewhere_is_a_fault(lesson: dict[str, tuple[str, bytes]]) -> None:
+    files = HttpFiles(dict(lesson))
+    text = lesson["/live.m3u8"][1].decode().replace("DURATION:1", "DURATION:2").replace("#EXTINF:1.0", "#EXTINF:2.0")
+    files.files["/live.m3u8"] = (M3U8, text.encode())
+    row = await _press(files, Press(Key.SEEK, 1.0, to_s=6.5))
+    assert not row.ok and "6.5" in row.reason
+
+
+@pytest.mark.stranger("ffmpeg")
+async def test_a_moment_of_a_channel_and_one_that_has_left_the_list(lesson: dict[str, tuple[str, bytes]]) -> None:
+    files = HttpFiles(dict(lesson))
+    text = lesson["/live.m3u8"][1].decode()
+    began = datetime.fromisoformat(next(x for x in text.splitlines() if "DATE-TIME" in x).split(":", 1)[1])
+    text = text.replace("#EXT-X-ENDLIST\n", "").replace("#EXT-X-PLAYLIST-TYPE:VOD\n", "")
+    files.files["/live.m3u8"] = (M3U8, text.encode())
+    shift = Press(Key.SHIFT, 0.5, moment=began + timedelta(seconds=1.2))
+    past = Press(Key.SHIFT, 0.2, moment=began - timedelta(hours=1))
+    row = await _press(files, shift, past, live=True)
+    assert (row.ok, row.reason) == (True, "")
+    first, second = row.pressed
+    assert first.at_s == pytest.approx((began + timedelta(seconds=1)).timestamp(), abs=0.1) and first.proof == "wire"
+    assert not second.has_key and "reach" in second.answered
 
 
 async def test_what_the_player_says_of_itself_reaches_the_server(parts: list[bytes]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from wire.m3u8 import ByteRange, MediaPlaylist, Segment
 
@@ -53,13 +54,14 @@ class Following:
         """The numbers began anew: the server was restarted without telling."""
         self.reload_at = 0.0
         self._next = begin
-        self._changed_at = 0.0
+        self._changed_at = self._looked_at = 0.0
         self._target_s = 1.0
         self._seen: tuple[int, int, str, bool] | None = None
         self._is_first = True
 
     def take(self, playlist: MediaPlaylist, now: float) -> tuple[Due, ...]:
         """Take the list as it was when it was asked for at ``now``; return what is new."""
+        self._looked_at = now
         end = playlist.media_sequence + len(playlist.segments)
         last = playlist.segments[-1].uri if playlist.segments else ""
         seen = (playlist.media_sequence, len(playlist.segments), last, playlist.ended)
@@ -81,9 +83,10 @@ class Following:
         self._next = end
         return dues
 
-    def unmoved(self, now: float) -> float:
-        """For how many target durations the list has not changed."""
-        return (now - self._changed_at) / self._target_s
+    @property
+    def unmoved(self) -> float:
+        """For how many target durations the list had not changed when it was looked at last."""
+        return (self._looked_at - self._changed_at) / self._target_s
 
 
 def _dues(playlist: MediaPlaylist, begin: int, *, breaks: bool, first: bool) -> tuple[Due, ...]:
@@ -107,3 +110,17 @@ def place_of(dues: Sequence[Due], at_s: float) -> tuple[int, float]:
             return place, begins_s
         begins_s += due.segment.duration_s
     return 0, 0.0
+
+
+def moment_in(playlist: MediaPlaylist, moment: datetime) -> Due | None:
+    """Return the segment of that moment; None when the list does not tell its times, or does not reach there."""
+    begins: datetime | None = None
+    for due in whole(playlist):
+        begins = due.segment.starts_at or begins
+        if begins is None or begins.tzinfo is None:
+            continue
+        ends = begins + timedelta(seconds=due.segment.duration_s)
+        if begins <= moment < ends:
+            return replace(due, segment=replace(due.segment, starts_at=begins))
+        begins = ends
+    return None
