@@ -225,6 +225,9 @@ def main() -> None:
         write(write_record(Sample(Kind.WORDS, 0, 0, str(error).encode())))
     except BrokenPipeError:
         os._exit(0)
+    except av.error.ExitError:
+        words = f"来源 {SILENT_MAX_S:g} 秒没有数据 / nothing came from the source for {SILENT_MAX_S:g} s"
+        write(write_record(Sample(Kind.WORDS, 0, 0, words.encode())))
     except (av.error.FFmpegError, OSError) as error:
         words = f"来源读不到 / the source cannot be read: {error.strerror or type(error).__name__}"
         write(write_record(Sample(Kind.WORDS, 0, 0, words.encode())))

@@ -93,7 +93,8 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Given]:
         rtsp = int(server.stdout.readline())
         live = (
             f"文件=file:{lesson}@@{address}:{group}; 推流=rtmp://127.0.0.1:{rtmp}/live/key?mode=listener;"
-            f"远传=srt://127.0.0.1:{srt}?mode=listener; 摄像头=rtsp://127.0.0.1:{rtsp}/lesson; 高清=file:{hevc}"
+            f"远传=srt://127.0.0.1:{srt}?mode=listener; 摄像头=rtsp://127.0.0.1:{rtsp}/lesson; 高清=file:{hevc};"
+            f"静=srt://127.0.0.1:{free_port()}?mode=listener"
         )
         settings = {"EDGE_SERVER_LIVE": live, "EDGE_SERVER_MULTICAST_INTERFACE": "127.0.0.1"}
         edge = ending.enter_context(serve(root, environment=settings))
@@ -230,11 +231,12 @@ def numbers(edge: Running, channel: str) -> list[int]:
 
 
 def test_nothing_is_left_when_the_edge_is_killed(given: Given) -> None:
-    """A reader whose parent is gone ends, and so does what it started."""
+    """A reader whose parent is gone ends, and so does what it started; also one whom nobody calls."""
     pid = given.edge.process.pid
     readers = children(pid)
-    assert len(readers) >= 3
+    assert len(readers) >= 4
     below = [each for reader in readers for each in children(reader)]
+    assert len(below) >= 2, "ffmpeg reads SRT"
     given.edge.process.kill()
     given.edge.process.wait()
     end = time.monotonic() + 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 import pytest
 
@@ -171,6 +172,11 @@ def test_a_source_that_comes_back_goes_on_in_the_same_stream() -> None:
     assert made.broadcast is not None
     text = write_media(playlist_of(made.broadcast) or pytest.fail("no list"))
     assert text.count("#EXT-X-DISCONTINUITY\n") == 1
+    lengths = [each.duration_s for each in made.broadcast.segments.kept]
+    assert lengths == pytest.approx([2, 2, 1, 2, 2], abs=0.01), "the gap belongs to no segment"
+    data = stream(heard)
+    tables = (data[at : at + 188] for at in range(0, len(data), 188) if data[at + 1 : at + 3] == b"\x50\x00")
+    assert [version for version, _ in groupby(table[10] >> 1 & 31 for table in tables)] == [1, 2], "sound is gone"
     assert "ENDLIST" not in text
 
 
