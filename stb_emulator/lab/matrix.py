@@ -31,12 +31,17 @@ async def list_all(seat: Seat, boxes: Sequence[Box]) -> dict[str, Listing]:
 
 
 def lessons_of(listings: dict[str, Listing], only: Collection[str] = ()) -> dict[str, str]:
-    """Make the union of all lists, as id → title, in the order of first appearance."""
+    """Make the union of all lists, as id → title, in the order of first appearance.
+
+    What every box takes for a channel is one, and no lesson, unless there is nothing else: not all boxes list channels,
+    and their guides are compared apart.
+    """
     titles: dict[str, str] = {}
-    for listing in listings.values():
-        if not isinstance(listing, PlayError):
-            for offer in listing:
-                titles.setdefault(offer.item_id, offer.title)
+    offers = [each for found in listings.values() if not isinstance(found, PlayError) for each in found]
+    finite = {offer.item_id for offer in offers if not offer.live}
+    for offer in offers:
+        if offer.item_id in finite or not finite:
+            titles.setdefault(offer.item_id, offer.title)
     for wanted in only:
         titles.setdefault(wanted, "")
     return {i: t for i, t in titles.items() if not only or i in only}

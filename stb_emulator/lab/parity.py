@@ -7,6 +7,8 @@ report can say which of the known disagreements it looks like.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import Literal
 
 import msgspec
@@ -17,7 +19,17 @@ DURATION_WITHIN_S = 0.1
 """Between what two portals say about one lesson."""
 
 Kind = Literal[
-    "no_login", "no_list", "missing", "title", "column", "family", "duration", "order", "unplayable", "no_browser"
+    "no_login",
+    "no_list",
+    "missing",
+    "title",
+    "column",
+    "family",
+    "duration",
+    "order",
+    "unplayable",
+    "no_browser",
+    "programme",
 ]
 
 
@@ -110,6 +122,40 @@ def compare(
         differences=tuple(found),
         excused=tuple(excused),
     )
+
+
+def with_guides(parity: Parity, guides: Mapping[str, Mapping[str, Sequence[int]] | PlayError]) -> Parity:
+    """Lay the programme guides side by side, too: when what begins on each channel, to the second.
+
+    ``guides`` are of boxes that have one.
+    """
+    found: list[Difference] = []
+    names: dict[str, None] = {}
+    for box, guide in guides.items():
+        if isinstance(guide, PlayError):
+            found.append(Difference(kind="programme", box=box, here=str(guide.reason)))
+        else:
+            names |= dict.fromkeys(guide)
+    for name in names:
+        said = {box: tuple(guide.get(name, ())) for box, guide in guides.items() if not isinstance(guide, PlayError)}
+        usual = max(said.values(), key=list(said.values()).count)
+        for box, here in said.items():
+            if here != usual:
+                mine, theirs = _first_apart(here, usual)
+                found.append(Difference(kind="programme", box=box, item_id=name, here=mine, elsewhere=theirs))
+    return msgspec.structs.replace(parity, differences=(*parity.differences, *found))
+
+
+def _first_apart(here: Sequence[int], there: Sequence[int]) -> tuple[str, str]:
+    """Show the first beginning in which two guides differ, UTC; a dash for one that has no more."""
+    for mine, theirs in zip_longest(here, there):
+        if mine != theirs:
+            words = [
+                "-" if each is None else f"{datetime.fromtimestamp(each, UTC):%Y-%m-%d %H:%M:%SZ}"
+                for each in (mine, theirs)
+            ]
+            return words[0], words[1]
+    return "", ""
 
 
 def _read(listing: Sequence[Offer] | PlayError) -> bool:

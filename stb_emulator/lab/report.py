@@ -63,6 +63,7 @@ KINDS_ZH = {
     "duration": "时长不同",
     "order": "顺序不同",
     "unplayable": "不能播放",
+    "programme": "节目时间不同",
     "no_browser": "没有浏览器，不显示图文",
 }
 

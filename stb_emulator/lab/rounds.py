@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta, timezone
 
 from stb_emulator.boxes import Box, unit
 from stb_emulator.lab import actions as asked
 from stb_emulator.lab.actions import Action, Outcome
 from stb_emulator.lab.junit import document
 from stb_emulator.lab.matrix import Listing, lessons_of, list_all, parity_of, play_all
-from stb_emulator.lab.parity import Parity
+from stb_emulator.lab.parity import Parity, with_guides
 from stb_emulator.lab.report import page
-from stb_emulator.lab.visits import heartbeat, relogin
+from stb_emulator.lab.visits import guides, heartbeat, relogin
 from stb_emulator.observe import Observation, Offer, PlayError, Reason
+from stb_emulator.portals import Window
 from stb_emulator.seat import Seat
 
 REDIRECT_PLAY_S = 1.0
 """Played to see where a box is sent, when nothing else is played."""
+
+GUIDE_SPAN = timedelta(hours=4)
+"""So far ahead of now programme guides are compared."""
+GUIDE_ZONE_MIN = 480
+"""Minutes east of UTC of guides that name no zone: the villages' clock."""
 
 OnRow = Callable[[Observation, int, int], None]
 OnOutcome = Callable[[Outcome], None]
@@ -64,6 +71,7 @@ async def run(
     only: Collection[str],
     concurrency: int,
     told: Told,
+    guide_zone_min: int = GUIDE_ZONE_MIN,
 ) -> Results:
     """Do the actions, one after the other, as far as they are asked for."""
     on_row, on_outcome = told.on_row, told.on_outcome
@@ -76,6 +84,11 @@ async def run(
         outcomes += [asked.outcome_of(Action.PLAY, row) for row in rows]
     else:
         parity = parity_of(listings, boxes, lessons)
+    if Action.LIST in actions:
+        able = [box for box in boxes if not isinstance(listings[box.name], PlayError)]
+        since = seat.clock.utc()
+        window = Window(since, since + GUIDE_SPAN, timezone(timedelta(minutes=guide_zone_min)))
+        parity = with_guides(parity, await guides(seat, able, window))
     for outcome in outcomes:
         on_outcome(outcome)
     round_ = _Round(seat, boxes, listings, lessons, concurrency, lengths(listings, rows), on_outcome)
@@ -120,12 +133,11 @@ class _Round:
         self._lengths_s, self._on_outcome = lengths_s, on_outcome
 
     def _videos(self, box: Box) -> list[Offer]:
-        """What a box has listed that is no page, has an end (whatever this box takes it for), and was asked for."""
+        """What a box has listed that is no page, is a lesson, and was asked for."""
         lists = [each for each in self._listings.values() if not isinstance(each, PlayError)]
         offers = [offer for each in lists for offer in each]
         pages = {offer.item_id for offer in offers if offer.family == "picture_text"}
-        finite = {offer.item_id for offer in offers if not offer.live} or {offer.item_id for offer in offers}
-        wanted = (finite - pages) & set(self._lessons)
+        wanted = set(self._lessons) - pages
         listing = self._listings[box.name]
         return [] if isinstance(listing, PlayError) else [offer for offer in listing if offer.item_id in wanted]
 

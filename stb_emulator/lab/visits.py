@@ -13,6 +13,7 @@ from runtime.clock import Clock
 from stb_emulator.boxes import Box
 from stb_emulator.lab.actions import Action, Outcome, Verdict, no_key
 from stb_emulator.observe import Observation, Offer, PlayError, Reason, Stage
+from stb_emulator.portals import Guide, Guided, Window
 from stb_emulator.seat import Seat, portal_of
 
 BEATS = 3
@@ -49,6 +50,27 @@ class HurriedClock:
     def call_at(self, deadline: float, callback: Callable[[], None]) -> Callable[[], None]:
         """See Clock."""
         return self.clock.call_at(deadline, callback)
+
+
+async def guides(seat: Seat, boxes: Sequence[Box], window: Window) -> dict[str, Guide | PlayError]:
+    """Let every box whose portal has a guide read it."""
+    found: dict[str, Guide | PlayError] = {}
+
+    async def one(box: Box) -> None:
+        try:
+            async with seat.line(box) as line:
+                portal = portal_of(box, seat.portal_url, line, seat.clock)
+                if isinstance(portal, Guided):
+                    await portal.login()
+                    found[box.name] = await portal.guide(window)
+                    await portal.logout()
+        except PlayError as failure:
+            found[box.name] = failure
+
+    async with asyncio.TaskGroup() as group:
+        for box in boxes:
+            group.create_task(one(box))
+    return {box.name: found[box.name] for box in boxes if box.name in found}
 
 
 async def heartbeat(seat: Seat, box: Box, lesson: Offer | None) -> Outcome:

@@ -12,7 +12,7 @@ from runtime.clock import Clock
 from stb_emulator.boxes import Box
 from stb_emulator.observe import Family, Offer, PlayError, Stage
 from stb_emulator.observe.line import Line
-from stb_emulator.portals import OpenPortal
+from stb_emulator.portals import Guide, OpenPortal, Window
 
 HOPS = 3
 ENTRIES_MAX_COUNT = 20_000
@@ -30,6 +30,7 @@ class M3uPortal:
         self.deviations: list[str] = []
         self._face, self._line = box.m3u, line
         self._url = url if urlsplit(url).path.strip("/") else urljoin(url, box.m3u.path)
+        self._guide = b""
         self.programmes: dict[str, int] = {}
         """How many programmes the guide has, by channel id."""
 
@@ -47,7 +48,19 @@ class M3uPortal:
             if answer.status != 200:
                 raise PlayError(Stage.BROWSE, f"取节目单：HTTP {answer.status}", f"HTTP {answer.status} for the guide")
             self.programmes = parse_guide(answer.body)
+            self._guide = answer.body
         return offers
+
+    async def guide(self, window: Window) -> Guide:
+        """See Guided: the XMLTV guide that the playlist names, by the ids that it gives."""
+        names = {offer.item_id: offer.title for offer in await self.browse() if offer.live}
+        if not self._guide:
+            return {}
+        begins: dict[str, list[datetime]] = {each: [] for each in names}
+        for each in tree_of(self._guide).findall("programme"):
+            if each.get("channel", "") in begins:
+                begins[each.get("channel", "")].append(moment(each.get("start", "")))
+        return {names[key]: window.starts(found) for key, found in begins.items()}
 
     async def resolve(self, offer: Offer) -> Offer:
         """See Portal."""
@@ -125,6 +138,21 @@ def _offer(entry: tuple[float, dict[str, str], str], url: str) -> Offer:
     )
 
 
+def tree_of(body: bytes) -> ElementTree.Element:
+    """Unpack and read an XMLTV guide.
+
+    Raises:
+        PlayError: it is too large.
+        ElementTree.ParseError: it is no XML. (``parse_guide`` says it in words.)
+    """
+    if body[:2] == b"\x1f\x8b":
+        unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        body = unpack.decompress(body, GUIDE_MAX_BYTES)
+        if unpack.unconsumed_tail:
+            raise PlayError(Stage.BROWSE, "节目单过大", f"a guide of more than {GUIDE_MAX_BYTES} bytes")
+    return ElementTree.fromstring(body)
+
+
 def parse_guide(body: bytes) -> dict[str, int]:
     """Count the programmes of an XMLTV guide by channel.
 
@@ -132,12 +160,7 @@ def parse_guide(body: bytes) -> dict[str, int]:
         PlayError: no XMLTV, a programme of an unknown channel, or one that ends before it begins.
     """
     try:
-        if body[:2] == b"\x1f\x8b":
-            unpack = zlib.decompressobj(zlib.MAX_WBITS | 16)
-            body = unpack.decompress(body, GUIDE_MAX_BYTES)
-            if unpack.unconsumed_tail:
-                raise PlayError(Stage.BROWSE, "节目单过大", f"a guide of more than {GUIDE_MAX_BYTES} bytes")
-        tree = ElementTree.fromstring(body)
+        tree = tree_of(body)
         counts = {channel.get("id", ""): 0 for channel in tree.findall("channel")}
         for each in tree.findall("programme"):
             channel, begin, end = each.get("channel", ""), moment(each.get("start", "")), moment(each.get("stop", ""))

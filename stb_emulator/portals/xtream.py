@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -11,7 +13,7 @@ from runtime.clock import Clock
 from stb_emulator.boxes import Box
 from stb_emulator.observe import Family, Offer, PlayError, Stage
 from stb_emulator.observe.line import Line
-from stb_emulator.portals import OpenPortal
+from stb_emulator.portals import STARTS_MAX_COUNT, Guide, OpenPortal, Window
 
 HOPS = 3
 KINDS = {"live": ("get_live_categories", "get_live_streams"), "vod": ("get_vod_categories", "get_vod_streams")}
@@ -85,6 +87,19 @@ class XtreamPortal:
             url=f"{self._media}/{folder}/{user}/{word}/{stream_id}.{ending}",
             live=kind == "live",
         )
+
+    async def guide(self, window: Window) -> Guide:
+        """See Guided: ``get_short_epg`` of each channel; it begins with what is on."""
+        found: Guide = {}
+        for offer in (each for each in await self.browse() if each.live):
+            query = {"stream_id": offer.item_id, "limit": str(STARTS_MAX_COUNT + 1)}
+            answer = await self._ask(Stage.BROWSE, action="get_short_epg", **query)
+            rows = records(answer.get("epg_listings") if isinstance(answer, dict) else None, "get_short_epg")
+            stamps = [text_of(row.get("start_timestamp")) for row in rows]
+            if not all(re.fullmatch("[0-9]{1,12}", each) for each in stamps):
+                raise PlayError(Stage.BROWSE, "节目单的时间有误", "a programme without start_timestamp")
+            found[offer.title] = window.starts(datetime.fromtimestamp(int(each), UTC) for each in stamps)
+        return found
 
     async def resolve(self, offer: Offer) -> Offer:
         """See Portal: the address is known; how long a film is, an app asks before it is played."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta, timezone
 from pathlib import Path
 from xml.etree import ElementTree as Xml
 
 import pytest
 
 from fixtures.lessons import make_counted_lesson
+from runtime.clock import SystemClock
+from stb_emulator.boxes import load_all
+from stb_emulator.lab.parity import compare, with_guides
+from stb_emulator.lab.visits import guides
+from stb_emulator.observe import PlayError
+from stb_emulator.portals import Window
+from stb_emulator.seat import Seat
 from tests.edge_lab import publish, serve
 from tests.served import LATE, run
 
@@ -28,11 +36,11 @@ WINDS = ("ctc_hw_c20", "cm_hw_old")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     root = tmp_path_factory.mktemp("keys")
     make_counted_lesson(root / "lesson.mp4", frames=FRAMES, title="安全用电", seed=3)
-    publish(root, [root / "lesson.mp4"])
+    (item,) = publish(root, [root / "lesson.mp4"]).values()
     for user, password, key in (("edu001@itv", "123456", "0001"), ("edu002@itv", "100001", "0002")):
         add = ("edge-server", "account", "add", user, "--password-stdin", "--key-type", key)
         run(*add, "--dir", str(root / "edge"), "--json", given=password + "\n")
-    with serve(root, environment=LATE) as served:
+    with serve(root, environment={**LATE, "EDGE_SERVER_CHANNELS": f"教育频道={item}"}) as served:
         yield served.http
 
 
@@ -70,3 +78,23 @@ def test_every_key_does_what_it_should_on_every_box(portal: str, tmp_path: Path)
     assert "所有动作都通" in (tmp_path / "report.html").read_text(encoding="utf-8")
     cases = list(Xml.parse(tmp_path / "report.xml").iter("testcase"))
     assert len(cases) == len(found) + 1 and not list(Xml.parse(tmp_path / "report.xml").iter("failure"))
+
+
+GUIDED = ("cm_hw_old", "ctc_hw_c20", "zte_b860", "uts_old", "mag250", "kodi_stalker", "xtream_app")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("zone_min", [480, 0])
+async def test_programmes_begin_at_one_moment_in_every_dialect(portal: str, zone_min: int) -> None:
+    boxes = [load_all()[name] for name in GUIDED]
+    clock = SystemClock()
+    window = Window(clock.utc(), clock.utc() + timedelta(hours=4), timezone(timedelta(minutes=zone_min)))
+    found = await guides(Seat(portal_url=portal, clock=clock), boxes, window)
+    assert set(found) == set(GUIDED)
+    parity = with_guides(compare({}), found)
+    if zone_min == 480:
+        assert [each for each in parity.differences if each.kind == "programme"] == []
+        assert all(not isinstance(each, PlayError) and len(each["教育频道"]) == 20 for each in found.values())
+    else:  # who takes the village's clock for UTC is seen: two families name no zone
+        apart = {each.box for each in parity.differences if each.kind == "programme"}
+        assert apart in ({"cm_hw_old", "ctc_hw_c20", "zte_b860", "uts_old"}, {"mag250", "kodi_stalker", "xtream_app"})

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from stb_emulator.lab.junit import document
-from stb_emulator.lab.parity import Lag, Parity, compare
+from stb_emulator.lab.matrix import lessons_of
+from stb_emulator.lab.parity import Lag, Parity, compare, with_guides
 from stb_emulator.lab.report import agreement, page
 from stb_emulator.observe import Observation, Offer, PlayError, Stage
 
@@ -104,3 +105,28 @@ def test_lag_is_from_the_first_box_to_the_last() -> None:
     assert Lag(item_id="1", first_s={"a": 5.0, "b": 7.5, "c": 5.5}).seconds == 2.5
     assert Lag(item_id="1", first_s={"a": 5.0, "b": None}).seconds is None
     assert Lag(item_id="1", first_s={}).seconds is None
+
+
+def test_guides_are_compared_to_the_second() -> None:
+    day = 1_795_500_000
+    same = {"教育频道": (day, day + 1800, day + 3600)}
+    late = {"教育频道": (day, day + 1801, day + 3600)}
+    short = {"教育频道": (day, day + 1800)}
+    refused = PlayError(Stage.BROWSE, "节目单无法解析", "unreadable")
+    guides = {"a": same, "b": dict(same), "c": late, "d": short, "e": {}, "f": refused}
+    found = with_guides(compare({"a": ALL, "b": ALL}), guides)
+    assert not found.ok and found.gap == 0
+    told = {each.box: (each.item_id, each.here, each.elsewhere) for each in found.differences}
+    assert told["c"] == ("教育频道", "2026-11-24 06:30:01Z", "2026-11-24 06:30:00Z")
+    assert told["d"] == ("教育频道", "-", "2026-11-24 07:00:00Z")
+    assert told["e"] == ("教育频道", "-", "2026-11-24 06:00:00Z")
+    assert "unreadable" in told["f"][1] and set(told) == {"c", "d", "e", "f"}
+    assert with_guides(compare({"a": ALL, "b": ALL}), {"a": same, "b": same}).ok
+    assert "节目时间不同" in html_of(found)
+
+
+def test_what_all_take_for_a_channel_is_no_lesson() -> None:
+    channel = offer("901", live=True)
+    assert list(lessons_of({"a": ALL, "b": (channel, *ALL)})) == ["1", "2", "3"]
+    assert list(lessons_of({"a": (offer("1", live=True),), "b": ALL})) == ["1", "2", "3"]
+    assert list(lessons_of({"a": (channel,)})) == ["901"], "a portal that lists its lessons as channels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timezone
 from typing import Any
 
 import msgspec
@@ -152,6 +153,30 @@ def programmes(page: str) -> list[Shown]:
         return msgspec.convert(_result(page), list[Shown])
     except msgspec.ValidationError as error:
         raise _failed("节目单无法解析", f"unreadable programme list: {error}") from error
+
+
+def begin_of(shown: Shown, zone: timezone) -> datetime:
+    """When a programme begins.
+
+    Raises:
+        PlayError: day or time is none.
+    """
+    try:
+        return datetime.fromisoformat(f"{shown.day}T{shown.time}").replace(tzinfo=zone)
+    except ValueError as error:
+        raise _failed("节目单的时间有误", f"bad time in the guide: {shown.day} {shown.time}"[:80]) from error
+
+
+def broadcasts(page: str, face: HuaweiFace) -> list[Channel]:
+    """Read the channels that run by themselves.
+
+    Raises:
+        PlayError: unreadable.
+    """
+    try:
+        return [each for each in parse_channel_page(page, face.parser).channels if _is_broadcast(each)]
+    except CtcError as error:
+        raise _failed("频道列表无法解析", f"unreadable channel list: {error}") from error
 
 
 def _names(value: Any) -> list[tuple[str, str]]:

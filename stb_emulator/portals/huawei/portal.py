@@ -11,6 +11,7 @@ from stb_emulator.boxes import Box
 from stb_emulator.boxes.proof import RANDOM_BELOW
 from stb_emulator.observe import Offer, PlayError, Stage
 from stb_emulator.observe.line import Line, Reply
+from stb_emulator.portals import Guide, Window
 from stb_emulator.portals.huawei import guide
 from stb_emulator.portals.huawei.login import Ask, Login, Session
 from wire.ctc import CtcError, parse_heartbeat
@@ -79,6 +80,14 @@ class HuaweiPortal:
             PlayError: at stage browse.
         """
         return guide.programmes(await self._template("channelProgramList", channelId=channel_id, date=day))
+
+    async def guide(self, window: Window) -> Guide:
+        """See Guided: the template's list of each channel and day; times are local."""
+        found: Guide = {}
+        for channel in guide.broadcasts(await self.channel_page(), self._face):
+            shown = [each for day in window.days() for each in await self.programmes(channel.channel_id, day)]
+            found[channel.name] = window.starts(guide.begin_of(each, window.zone) for each in shown)
+        return found
 
     async def resolve(self, offer: Offer) -> Offer:
         """See Portal."""

@@ -10,6 +10,7 @@ from runtime.clock import Clock
 from stb_emulator.boxes import Box
 from stb_emulator.observe import Offer, PlayError, Stage
 from stb_emulator.observe.line import Line
+from stb_emulator.portals import Guide, Window
 from stb_emulator.portals.stalker import words
 
 PAGES_MAX_COUNT = 500
@@ -95,6 +96,15 @@ class StalkerPortal:
                 raise PlayError(Stage.BROWSE, "列表中间有空页", f"page {page} of {count} is empty")
             page += 1
         return rows
+
+    async def guide(self, window: Window) -> Guide:
+        """See Guided: ``get_epg_info``, by channel id."""
+        hours = -(-int((window.until - window.since).total_seconds()) // 3600)
+        js = await self._ask("itv", "get_epg_info", period=str(hours))
+        told = js.get("data") if isinstance(js, dict) else None
+        names = {offer.item_id: offer.title for offer in await self.browse()}
+        # No channels: an empty list in the place of the table.
+        return words.guide_of(told or {}, names, window)
 
     async def resolve(self, offer: Offer) -> Offer:
         """See Portal: a link that may be temporary, made when it is wanted."""

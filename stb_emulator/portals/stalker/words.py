@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -9,6 +11,7 @@ import msgspec
 
 from stb_emulator.boxes import Box, StalkerFace
 from stb_emulator.observe import Family, Offer, PlayError, Stage
+from stb_emulator.portals import Guide, Window
 
 REFUSED = (b"Authorization failed", b"Unauthorized request", b"Access denied")
 """Plain text instead of JSON, with status 200."""
@@ -187,3 +190,26 @@ def family_of(url: str) -> Family:
     """Say whether an address opens a page: one that ends like a folder or an HTML file."""
     path = urlsplit(url).path if url.startswith(("http://", "https://")) else "x"
     return "picture_text" if path.endswith(("/", ".html", ".htm")) else "video"
+
+
+class _Shown(msgspec.Struct):
+    """A programme of ``get_epg_info``."""
+
+    start_timestamp: int
+
+
+def guide_of(told: Any, names: Mapping[str, str], window: Window) -> Guide:
+    """Read ``get_epg_info``: programmes by channel id.
+
+    Raises:
+        PlayError: it is none.
+    """
+    try:
+        rows = msgspec.convert(told, dict[str, list[_Shown]])
+    except msgspec.ValidationError as error:
+        raise PlayError(Stage.BROWSE, "节目单无法解析", f"get_epg_info: {error}"[:160]) from error
+    return {
+        names[key]: window.starts(datetime.fromtimestamp(each.start_timestamp, UTC) for each in shown)
+        for key, shown in rows.items()
+        if key in names
+    }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Literal
 
 import msgspec
 
+from stb_emulator.observe import PlayError, Stage
 from wire.ctc import Channel, CtcError, parse_channel_list, parse_set_configs
+from wire.zte import parse_time
 
 Parser = Literal["regex", "quote-scan"]
 PLACES = 21
@@ -69,6 +72,32 @@ def parse_early(page: str, parser: Parser) -> Listing:
     records = [call.value for call in parse_set_configs(page) if call.key == "Channel"]
     found = {c.channel_id: c for c in (parse_channel_list(record, parser) for record in records)}
     return Listing(tuple(found.values()), {}, tuple(d.code for c in found.values() for d in c.deviations))
+
+
+class _Shown(msgspec.Struct):
+    """A programme of ``prevueList.jsp``."""
+
+    begintime: str
+
+
+class _Day(msgspec.Struct):
+    """Its answer."""
+
+    returncode: str
+    data: list[_Shown]
+
+
+def begins(text: str, zone: timezone) -> list[datetime]:
+    """When the programmes of a day begin; times are local.
+
+    Raises:
+        PlayError: unreadable.
+    """
+    try:
+        day = msgspec.json.decode(text.encode(), type=_Day)
+        return [parse_time(each.begintime, zone.utcoffset(None)) for each in day.data]
+    except (msgspec.DecodeError, CtcError, RecursionError) as error:
+        raise PlayError(Stage.BROWSE, "节目单无法解析", f"unreadable programme list: {error}"[:160]) from error
 
 
 def _scan(page: str, at: int) -> list[str]:

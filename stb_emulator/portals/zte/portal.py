@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from datetime import timedelta
-from urllib.parse import urljoin
+from datetime import datetime, timedelta, timezone
+from urllib.parse import urlencode, urljoin
 
 from runtime.clock import Clock
 from stb_emulator.boxes import Box, ZteFace
@@ -14,6 +14,7 @@ from stb_emulator.boxes.proof import RANDOM_BELOW
 from stb_emulator.observe import Family, Offer, PlayError, Stage
 from stb_emulator.observe.line import Line
 from stb_emulator.observe.ntp import ask_time
+from stb_emulator.portals import Guide, Window
 from stb_emulator.portals.zte import channels, pages
 from stb_emulator.portals.zte.login import Ask, Login, Session
 from wire.ctc import Channel, CtcError
@@ -22,6 +23,8 @@ from wire.zte import parse_time
 OWN_IP = "127.0.0.1"
 ZONE = timedelta(hours=8)
 """Of the box's settings; the portal writes local time."""
+GUIDE = "/iptvepg/frame80/channel/ztedatajsp/prevueList.jsp"
+GUIDE_PAGE_COUNT, GUIDE_PAGES_MAX_COUNT = 500, 40
 ERROR_NO_CHANNELS = "1302"
 """What the oldest boxes show when the first page brings no channels (stb_protocols §3.1)."""
 
@@ -79,6 +82,32 @@ class ZtePortal:
             )
         lessons = (c for c in listing.channels if not is_broadcast(c))
         return tuple(_offer(c) for c in lessons)
+
+    async def guide(self, window: Window) -> Guide:
+        """See Guided: the list of each channel and local day."""
+        page = await self._build()
+        try:
+            listed = channels.parse(page, self._face.parser).channels
+        except CtcError as error:
+            raise PlayError(Stage.BROWSE, "频道列表无法解析", f"unreadable channel list: {error}") from error
+        found: Guide = {}
+        for channel in (each for each in listed if is_broadcast(each)):
+            begins: list[datetime] = []
+            for day in window.days():
+                begins += await self._day(channel.channel_id, day, window.zone)
+            found[channel.name] = window.starts(begins)
+        return found
+
+    async def _day(self, channel_id: str, day: str, zone: timezone) -> list[datetime]:
+        """Read one day of one channel, page by page."""
+        begins: list[datetime] = []
+        for number in range(1, GUIDE_PAGES_MAX_COUNT + 1):
+            query = {"channelID": channel_id, "pageIndex": number, "pageSize": GUIDE_PAGE_COUNT, "curdate": day}
+            found = channels.begins(await self._page("GET", f"{GUIDE}?{urlencode(query)}"), zone)
+            begins += found
+            if len(found) < GUIDE_PAGE_COUNT:
+                break
+        return begins
 
     async def resolve(self, offer: Offer) -> Offer:
         """See Portal: the channel record has the address."""
