@@ -167,11 +167,11 @@ def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _hls(kind: str, lesson: Path, tmp_path: Path) -> Path:
+def _hls(kind: str, lesson: Path, tmp_path: Path, *flags: str) -> Path:
     folder = tmp_path / "hls"
     folder.mkdir()
     words = ["ffmpeg", "-v", "error", "-i", str(lesson / "lesson.mp4"), "-c", "copy", "-f", "hls", "-hls_time", "2"]
-    words += ["-hls_playlist_type", "vod", "-hls_segment_type", kind, str(folder / "index.m3u8")]
+    words += ["-hls_playlist_type", "vod", "-hls_segment_type", kind, *flags, str(folder / "index.m3u8")]
     subprocess.run(words, check=True)
     return folder
 
@@ -185,6 +185,20 @@ async def test_hls_made_by_ffmpeg_behind_nginx(box: str, kind: str, lesson: Path
     assert (row.ok, row.reason) == (True, "")
     assert row.frames == 100 and row.frame_code and row.frame_code.perfect and row.frame_code.last == 99
     assert len(list(folder.iterdir())) >= 3
+
+
+@pytest.mark.stranger("ffmpeg", "nginx")
+@pytest.mark.parametrize(("box", "kind"), [("new_hls_ts", "mpegts"), ("new_hls_fmp4", "fmp4")])
+async def test_hls_of_byte_ranges_of_one_file(box: str, kind: str, lesson: Path, tmp_path: Path) -> None:
+    """``EXT-X-BYTERANGE`` (RFC 8216 §4.3.2.2), of the head too where there is one."""
+    folder = _hls(kind, lesson, tmp_path, "-hls_flags", "single_file")
+    told = (folder / "index.m3u8").read_text()
+    assert told.count("#EXT-X-BYTERANGE") >= 2 and ("BYTERANGE=" in told) == (kind == "fmp4")
+    assert len(list(folder.iterdir())) == 2
+    with _nginx(folder, tmp_path) as base:
+        row = await _play(box, f"{base}/index.m3u8")
+    assert (row.ok, row.reason) == (True, "")
+    assert row.frames == 100 and row.frame_code and row.frame_code.perfect and row.frame_code.last == 99
 
 
 @pytest.mark.stranger("nginx")
