@@ -106,6 +106,10 @@ class TsIndex(msgspec.Struct, frozen=True, dict=True, kw_only=True):
         """Return the PCR time in seconds at which the byte at that offset is due."""
         return float(np.interp(offset_bytes, self.pacing.offset_bytes, self.pacing.time_s))
 
+    def times_at(self, offsets_bytes: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the same of many offsets."""
+        return np.interp(offsets_bytes, self.pacing.offset_bytes, self.pacing.time_s)
+
     def npt_at(self, offset_bytes: int) -> float:
         """Return the npt that is on the screen when the byte at that offset leaves; for PAUSE and progress."""
         return min(max(self.time_at(offset_bytes) - self.presentation_delay_s, 0.0), self.duration_s)

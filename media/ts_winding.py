@@ -1,8 +1,9 @@
 """Fast forward and rewind of a transport stream: its key pictures, with a clock of their own. Pure.
 
 What is sent is a row of slots. A slot is the bytes of one key picture as they lie in the file, PAT and PMT before them,
-sent at the file's own pace, and then packets with nothing but a PCR until the next slot begins. Counters, PCR, PTS and
-DTS are written anew, sound becomes null packets (ISO/IEC 13818-1 §2.4.3.3); so every length is known from the index.
+sent at the file's own pace, and then packets with nothing but a PCR, and PAT and PMT among them as often as receivers
+want them (ETSI TR 101 290 §5.2), until the next slot begins. Counters, PCR, PTS and
+DTS are written anew, packets of sound become packets with a PCR; so every length is known from the index.
 """
 
 from __future__ import annotations
@@ -30,7 +31,11 @@ from wire.mpegts import (
 
 PICTURE_MIN_S: Final = 0.2
 """Pictures follow each other no faster."""
-PCR_GAP_S: Final = 0.04
+FILLING_GAP_S: Final = 0.0125
+"""Between two packets behind a picture: PAT and PMT may take the place of two, and the PCRs still are 40 ms apart."""
+TABLES_FIRST: Final = 4
+TABLES_EVERY: Final = 28
+"""Packets behind a picture: which are the first PAT and PMT, and after how many they come again."""
 SHOWN_AFTER_S: Final = 0.1
 """A picture is shown so long after the last byte of the longest one would have come."""
 
@@ -47,7 +52,7 @@ class Slot:
     """Until the next slot begins."""
     offset_bytes: int
     filling: int
-    """Packets with a PCR behind the picture."""
+    """Packets behind the picture, with a PCR or a table."""
 
 
 class Winding:
@@ -78,6 +83,7 @@ class Winding:
         points = [(0, 0.0)]
         for each in self.slots:
             picture_end = each.offset_bytes + each.key.length_bytes
+            points += _inside(index, each)
             points.append((picture_end, each.begin_s + each.send_s))
             if each.filling:
                 points.append((picture_end + each.filling * PACKET_BYTES, each.begin_s + each.span_s))
@@ -132,14 +138,14 @@ class Restamper:
         raw = self._read(slot.key.length_bytes, slot.key.offset_bytes)
         if len(raw) != slot.key.length_bytes:
             raise OSError(f"{len(raw)} of {slot.key.length_bytes} bytes at {slot.key.offset_bytes}")
-        self._made, self._slot = self._restamped(slot, raw) + self._filling(slot), number
+        made = self._restamped(slot, raw)
+        self._made, self._slot = made + self._filling(slot, _tables(made)), number
         return self._made
 
     def _restamped(self, slot: Slot, raw: bytes) -> bytes:
         rows = np.frombuffer(raw, np.uint8).reshape(-1, PACKET_BYTES).copy()
         pids = (rows[:, 1].astype(np.int64) & 0x1F) << 8 | rows[:, 2]
-        kept = np.isin(pids, tuple(self._next_cc))
-        rows[~kept, 1:4] = (0x1F, 0xFF, 0x10)
+        kept, first_cc = np.isin(pids, tuple(self._next_cc)), self._next_cc[self._winding.index.pcr_pid]
         for pid, first in self._next_cc.items():
             mine = np.flatnonzero(pids == pid)
             payload = (rows[mine, 3] & 0x10) > 0
@@ -148,24 +154,37 @@ class Restamper:
             self._next_cc[pid] = (first + int(payload.sum())) & 0x0F
         winding = self._winding
         pts = (winding.pcr_27mhz(slot.begin_s + winding.delay_s) // 300) % PTS_MODULO
-        for at in np.flatnonzero(kept & ((rows[:, 3] & 0x20) > 0) & (rows[:, 4] > 0) & ((rows[:, 5] & 0x10) > 0)):
-            time_s = slot.begin_s + slot.send_s * (int(at) * PACKET_BYTES) / len(raw)
-            rows[at, 6:12] = np.frombuffer(write_pcr(winding.pcr_27mhz(time_s)), np.uint8)
+        clocked = kept & ((rows[:, 3] & 0x20) > 0) & (rows[:, 4] > 0) & ((rows[:, 5] & 0x10) > 0)
+        offsets = slot.key.offset_bytes + np.arange(len(rows)) * PACKET_BYTES
+        times_s = slot.begin_s + winding.index.times_at(offsets) - winding.index.time_at(slot.key.offset_bytes)
+        for at in np.flatnonzero(clocked):
+            rows[at, 6:12] = np.frombuffer(write_pcr(winding.pcr_27mhz(times_s[at])), np.uint8)
+        shown = kept & (pids == winding.index.pcr_pid) & ((rows[:, 3] & 0x10) > 0)
+        counters = (first_cc + np.cumsum(shown) - 1) & 15
+        for at in np.flatnonzero(~kept):
+            packet = write_adaptation_only(winding.index.pcr_pid, int(counters[at]), pcr=winding.pcr_27mhz(times_s[at]))
+            rows[at] = np.frombuffer(packet, np.uint8)
         for at in np.flatnonzero((pids == winding.index.pcr_pid) & ((rows[:, 1] & 0x40) > 0)):
             _restamp_pes(rows[at], pts)
         return rows.tobytes()
 
-    def _filling(self, slot: Slot) -> bytes:
-        pid = self._winding.index.pcr_pid
+    def _filling(self, slot: Slot, tables: list[bytes]) -> bytes:
+        pid, made = self._winding.index.pcr_pid, []
         step_s = (slot.span_s - slot.send_s) / max(1, slot.filling)
-        return b"".join(
-            write_adaptation_only(
-                pid,
-                (self._next_cc[pid] - 1) & 15,
-                pcr=self._winding.pcr_27mhz(slot.begin_s + slot.send_s + step_s * number),
-            )
-            for number in range(slot.filling)
-        )
+        for number in range(slot.filling):
+            turn = (number - TABLES_FIRST) % TABLES_EVERY
+            if number >= TABLES_FIRST and turn < len(tables) and number - turn + len(tables) < slot.filling:
+                made.append(self._again(tables[turn]))
+                continue
+            pcr = self._winding.pcr_27mhz(slot.begin_s + slot.send_s + step_s * number)
+            made.append(write_adaptation_only(pid, (self._next_cc[pid] - 1) & 15, pcr=pcr))
+        return b"".join(made)
+
+    def _again(self, table: bytes) -> bytes:
+        """Return the packet with the next counter of its PID."""
+        pid = (table[1] & 0x1F) << 8 | table[2]
+        counter, self._next_cc[pid] = self._next_cc[pid], (self._next_cc[pid] + 1) & 15
+        return table[:3] + bytes([table[3] & 0xF0 | counter]) + table[4:]
 
 
 def _slots(index: TsIndex, first: TsKeyframe, scale: float) -> tuple[Slot, ...]:
@@ -186,15 +205,30 @@ def _slots(index: TsIndex, first: TsKeyframe, scale: float) -> tuple[Slot, ...]:
             span_s = abs(ahead[number].time_s - first.time_s) / speed - begin_s
         else:  # the last picture stays at least until it has been shown
             span_s = max(abs(end_npt_s - first.time_s) / speed - begin_s, send_s + 2 * SHOWN_AFTER_S + PICTURE_MIN_S)
-        filling = int(np.ceil(round((span_s - send_s) / PCR_GAP_S, 6)))
+        filling = int(np.ceil(round((span_s - send_s) / FILLING_GAP_S, 6)))
         found.append(Slot(key, begin_s, send_s, span_s, offset, filling))
         offset += _length(found[-1])
         begin_s += span_s
     return tuple(found)
 
 
+def _inside(index: TsIndex, slot: Slot) -> list[tuple[int, float]]:
+    """Points of the file's clock between the picture's first byte and its last."""
+    begin, end = slot.key.offset_bytes, slot.key.offset_bytes + slot.key.length_bytes
+    pacing, zero_s = index.pacing, index.time_at(begin)
+    here = (pacing.offset_bytes > begin) & (pacing.offset_bytes < end)
+    times = zip(pacing.offset_bytes[here], pacing.time_s[here], strict=True)
+    return [(slot.offset_bytes + int(at) - begin, slot.begin_s + float(time_s) - zero_s) for at, time_s in times]
+
+
 def _length(slot: Slot) -> int:
     return slot.key.length_bytes + slot.filling * PACKET_BYTES
+
+
+def _tables(picture: bytes) -> list[bytes]:
+    """PAT and PMT, which stand before the picture, one packet each."""
+    packets = [picture[at : at + PACKET_BYTES] for at in (0, PACKET_BYTES)]
+    return [each for each in packets if ((each[1] & 0x1F) << 8 | each[2]) in (PAT_PID, PMT_PID)]
 
 
 def _restamp_pes(row: NDArray[np.uint8], pts: int) -> None:

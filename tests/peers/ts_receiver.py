@@ -132,8 +132,9 @@ class _Dialogue:
             self.read()
 
 
-def rtsp(host: str, port: int, path: str, profile: str, *, timeout_s: float) -> Capture:
-    """Play from the beginning to the end notice (``x-notice: 2101``); the profile is one of the dialect's six."""
+def rtsp(host: str, port: int, path: str, profile: str, *, timeout_s: float, seconds: float | None = None) -> Capture:
+    """Play from the beginning to the end notice (``x-notice: 2101``), or for so long; one of the dialect's six
+    profiles."""
     talk, got, rtp = _Dialogue(host, port, path), Capture(), "RTP" in profile
     data = control = None
     try:
@@ -148,9 +149,12 @@ def rtsp(host: str, port: int, path: str, profile: str, *, timeout_s: float) -> 
         assert session is not None
         talk.session = session[1]
         talk.send("PLAY", "Range: npt=0-", "Scale: 1")
-        deadline, alive = time.monotonic() + timeout_s, time.monotonic()
+        begun = alive = time.monotonic()
+        deadline = begun + timeout_s
         while not talk.ended:
             now = time.monotonic()
+            if seconds is not None and now > begun + seconds:
+                break
             if now > deadline:
                 raise TimeoutError(f"no end of {path} in {timeout_s:.0f} s")
             if now > alive + SIGN_OF_LIFE_S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ pytestmark = [
     pytest.mark.stranger(str(kodi_lab.BINARY), "Xvfb", "pulseaudio", "ffmpeg"),
 ]
 SECONDS, FRAME_RATE = 60, 25
+SEGMENT_S = 6
 CHANNEL = "900001"
 
 
@@ -111,8 +113,15 @@ def test_a_lesson_plays_and_is_wound(kodi: Kodi) -> None:
     kodi.ask("Player.Open", item={"recordingid": lesson["recordingid"]})
     kodi.close_dialogs()
     advances(kodi)
-    kodi.ask("Player.Seek", playerid=1, value={"time": {"minutes": 0, "seconds": 40}})
-    kodi.until(lambda: (kodi.frame() or 0) >= 37 * FRAME_RATE, within_s=20)
+    for to_s in (40, 15):
+        kodi.ask("Player.Seek", playerid=1, value={"time": {"minutes": 0, "seconds": to_s}})
+        asked_s = time.monotonic()
+
+        def is_there(to_s: int = to_s, asked_s: float = asked_s) -> bool:
+            passed_s = time.monotonic() - asked_s
+            return (frame := kodi.frame()) is not None and to_s - 3 <= frame / FRAME_RATE <= to_s + 3 + passed_s
+
+        kodi.until(is_there, within_s=20)
     stop(kodi)
 
 
@@ -137,8 +146,17 @@ def kept_broadcast(kodi: Kodi) -> int | None:
 
 
 def test_what_was_on_plays(kodi: Kodi) -> None:
+    """By the catch-up address of that programme, and the first picture is what was on then (rounds count from 1970)."""
     number = kodi.until(lambda: kept_broadcast(kodi), within_s=90)
+    asked_s = time.monotonic()
     kodi.ask("Player.Open", item={"broadcastid": number})
     kodi.close_dialogs()
+    first_s = kodi.until(kodi.frame, within_s=40) / FRAME_RATE
+    passed_s = time.monotonic() - asked_s
+    address = re.findall(r"EPG Catchup URL: .*/catchup/900001\.m3u8\?start=(\d+)&end=(\d+)", kodi.log())[-1]
+    start_s, end_s = map(int, address)
+    assert start_s < end_s < time.time()
+    late_s = (first_s - start_s + SEGMENT_S) % SECONDS
+    assert late_s <= 2 * SEGMENT_S + passed_s, (first_s, start_s % SECONDS)
     advances(kodi)
     stop(kodi)

@@ -32,6 +32,7 @@ from edge_server.store import StoredFile
 from fixtures.lessons import make_counted_lesson
 from runtime.clock import SystemClock
 from runtime.service import running
+from tests.peers import tr101290
 from tests.views import snapshot_of
 from wire.mpegts_meter import ContinuityMeter
 
@@ -346,6 +347,8 @@ async def test_a_seek_is_marked_so_that_no_counter_jumps_illegally(lesson: Edge)
         for each in one.media:
             meter.feed(each)
         assert meter.continuity_errors == 0 and meter.sync_errors == 0 and meter.discontinuities >= 2
+        report = tr101290.check(b"".join(one.media))
+        assert report.wrong == [] and report.time_bases == 2 and report.pcr_gap_max_s <= 0.040
         whole = lesson.ts.read_bytes()
         assert whole.endswith(b"".join(one.media)[-188 * 70 :])
 
@@ -382,6 +385,9 @@ async def test_winding_there_and_back_and_on_at_the_lessons_own_speed(lesson: Ed
             meter.feed(each)
         assert meter.continuity_errors == 0 and meter.sync_errors == 0
         assert b"".join(packets[before:]).endswith(lesson.ts.read_bytes())
+        report = tr101290.check(b"".join(packets))
+        assert [each for each in report.wrong if not each.startswith("2.5")] == [], "key pictures lie 2 s apart"
+        assert report.time_bases == 3 and report.pcr_gap_max_s <= 0.040
 
 
 async def test_datagrams_reports_and_bye_over_udp(lesson: Edge) -> None:

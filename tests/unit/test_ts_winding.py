@@ -16,10 +16,13 @@ from edge_server.pacing.winding import Wound, WoundSource
 from media.ts_index import TsIndex
 from media.ts_mux import mux_ts
 from media.ts_winding import PICTURE_MIN_S, Restamper, Winding
+from tests.peers.tr101290 import check
 from tests.unit.test_ts_mux import make_lesson
 from wire.mpegts import PCR_HZ, ContinuityMeter, parse_packet, parse_pes_header
 
 SECONDS = 40
+SPARSE = ("2.5 PTS_error", "1.6 PID_error: 0x101 never comes")
+"""What winding cannot do: pictures more often than there are key pictures, and sound."""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,9 @@ def test_it_is_a_transport_stream_of_its_own(lesson: tuple[Path, TsIndex], scale
     clocks = [(at * 188, each.pcr) for at, each in enumerate(packets) if each.pcr is not None]
     for (_, first), (_, second) in pairwise(clocks):
         assert 0 < second - first <= 0.1 * PCR_HZ, "ISO/IEC 13818-1 §2.7.2"
+    judged = check(stream)
+    said = [each for each in judged.wrong if not each.startswith(SPARSE)]
+    assert said == [] and judged.pcr_gap_max_s <= 0.040 and judged.time_bases == 1
     zero = winding.pcr_27mhz(0)
     for at, pcr in clocks:
         due_s = float(np.interp(at, winding.offset_bytes, winding.time_s))
