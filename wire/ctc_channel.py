@@ -107,7 +107,7 @@ def write_channel_list(channel: Channel) -> str:
     return ",".join(f'{key}="{values.get(key, "")}"' for key in CHANNEL_KEYS)
 
 
-_PAIR = re.compile(r'([A-Za-z]\w*)="([^"]*)"')
+_PAIR = re.compile(r'([A-Za-z]\w{0,63})="([^"]*)"')  # a bound: a word without end would take its length squared
 _ORDERED = re.compile(",".join(f'{key}="([^"]*)"' for key in CHANNEL_KEYS))
 
 

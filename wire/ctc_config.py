@@ -82,7 +82,7 @@ def parse_set_configs(page: str) -> tuple[SetConfig, ...]:
 
 
 _INPUT = re.compile(r"<input\b([^<>]*)>", re.IGNORECASE)
-_ATTRIBUTE = re.compile(r"([\w:-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>/]+))")
+_ATTRIBUTE = re.compile(r"([\w:-]{1,64})\s{0,16}=\s{0,16}(?:\"([^\"]*)\"|'([^']*)'|([^\s\"'>/]+))")
 
 
 def write_hidden_inputs(fields: Mapping[str, str]) -> str:

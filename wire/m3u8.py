@@ -15,7 +15,8 @@ from datetime import datetime
 
 PLAYLIST_MAX_CHARS = 4 * 1024 * 1024
 SEGMENTS_MAX_COUNT = 50_000
-_ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"\r\n]*"|[^",\s][^",]*)(?:,|$)')
+_ATTRIBUTE = re.compile(r'([A-Z0-9-]{1,32})=("[^"\r\n]*"|[^",\s][^",]{0,127}+)(?:,|$)')
+"""Bounds, since without them a long word takes its length squared."""
 BLANK = " \t"
 
 

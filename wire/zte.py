@@ -72,7 +72,7 @@ def parse_auth_info(page: str) -> str:
     return match.group(2)
 
 
-_ACTION = re.compile(r"<form\b[^<>]*\baction\s*=\s*(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
+_ACTION = re.compile(r"<form\b[^<>]*\baction\s{0,16}=\s{0,16}(?:\"([^\"]*)\"|'([^']*)')", re.IGNORECASE)
 _LOCATION = re.compile(r"(?:window|document|self)\.location(?:\.href)?\s*=\s*(['\"])([^'\"\r\n]*)\1")
 
 
@@ -177,7 +177,8 @@ class ChannelInfo:
 
 INFO_COUNT = len(fields(ChannelInfo))
 _INFO = re.compile(r"jsSetChannelInfo\s*\(([^()\r\n]*)\)", re.IGNORECASE)
-_ARGUMENT = re.compile(r"\s*(?:'([^']*)'|\"([^\"]*)\"|([^,'\"\s]*))\s*(?:,|\Z)")
+_ARGUMENT = re.compile(r"\s{0,64}+(?:'([^']*)'|\"([^\"]*)\"|([^,'\"\s]{0,256}+))\s{0,64}+(?:,|\Z)")
+"""Bounds, since a value without end would take its length squared."""
 
 
 def write_channel_info(info: ChannelInfo) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tests.fuzz import Door
 from tests.fuzz.doors import DOORS
 from tests.fuzz.mutate import Mutator
 from tests.fuzz.run import WATCH, Result, cost_s, run
-from wire import m3u8
+from wire import ctc, m3u8, zte
 
 NOT_UTF8 = b'{"\xff":"\xed\xa0\x80"}'
 DEEP = b'{"a":' * 100_000
@@ -50,9 +51,10 @@ def test_the_run_sees_what_it_is_there_for(monkeypatch: pytest.MonkeyPatch) -> N
     kept: list[bytes] = []
     leaky = run(Door("x", (b"abc",), lambda data: kept.append(bytes(1 << 16))), 400, growth=False)
     assert any(each.startswith("memory") for each in leaky.faults)
-    monkeypatch.setattr("tests.fuzz.run.GROWTH_MAX_S", 1.0)
-    squared = Door("x", (b"a=1",), lambda data: [data.count(b"a") for _ in range(len(data) // 8)], most_bytes=1 << 18)
-    assert any(each.startswith(("steep", "slow")) for each in run(squared, 50).faults)
+    monkeypatch.setattr("tests.fuzz.run.GROWTH_MAX_S", 2.0)
+    monkeypatch.setattr("tests.fuzz.run.STEEP_FROM_S", 0.002)
+    squared = Door("x", (b"aa=1",), lambda data: re.search(rb"a+b", data), most_bytes=1 << 12)
+    assert any(each.startswith("steep") for each in run(squared, 5).faults)
     endless = Door("x", (b"a",), lambda data: [None for _ in iter(int, 1) if False])
     monkeypatch.setattr(WATCH, "TICK_S", 0.2)
     with WATCH:
@@ -99,6 +101,27 @@ def test_metadata_of_another_role_is_no_anchor(tmp_path: Path) -> None:
 def test_a_word_without_end_in_a_playlist_does_not_take_its_length_squared() -> None:
     text = b"#EXTM3U\n#EXTINF:-1 " + b"a" * 1_000_000 + b',x="1"\nhttp://e/1.ts\n'
     assert len(parse_playlist(text, "http://e/")[0]) == 1
+
+
+@pytest.mark.parametrize("word", ["A", "A=b", 'A="', "A=b A"])
+def test_an_attribute_list_without_end_does_not_take_its_length_squared(word: str) -> None:
+    """64 KiB of one letter once took half a minute."""
+    for line in ("#EXT-X-STREAM-INF:", "#EXT-X-MEDIA:"):
+        text = "#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nx\n" + line + word * (65_536 // len(word)) + '"\nx\n'
+        with contextlib.suppress(m3u8.PlaylistError):
+            m3u8.parse(text)
+
+
+@pytest.mark.parametrize("word", ["0", " ", "a ", "action ", "A=b", "jsSetChannelInfo(", "<form "])
+def test_a_page_without_end_does_not_take_its_length_squared(word: str) -> None:
+    """64 KiB of digits in a tag, or of blanks in a call, once took minutes."""
+    long = word * (65_536 // len(word))
+    for page in (f"<form {long}><input {long}>", f"jsSetChannelInfo({long} x)", f"Channel','{long}'"):
+        ctc.parse_inputs(page)
+        zte.parse_form_action(page)
+        zte.parse_channel_infos(page)
+        with contextlib.suppress(ctc.CtcError):
+            ctc.parse_channel_list(page)
 
 
 def test_a_guide_or_page_in_no_known_charset_is_refused() -> None:
