@@ -90,7 +90,6 @@ class OnAir:
         """Of streams that have no end."""
         self._channels = {each.plan.channel_id: each for each in channels}
         self._door, self._monotonic = door, monotonic
-        self._ended_s: dict[int, float] = {}
 
     def routes(self) -> list[web.RouteDef]:
         """Offer lists, segments and streams; to be put in front of those of linear channels."""
@@ -118,10 +117,8 @@ class OnAir:
         if isinstance(judged, Refused):
             raise _refusal(judged.status, judged.words)
         broadcast = channel.broadcast
-        if broadcast is not None and broadcast.ended:
-            since_s = self._ended_s.setdefault(id(broadcast), self._monotonic())
-            if self._monotonic() - since_s > ENDED_KEPT_S:
-                broadcast = None
+        if broadcast is not None and self._monotonic() - broadcast.ended_s > ENDED_KEPT_S:
+            broadcast = None
         if broadcast is None:
             raise _refusal(404, NOT_ON_AIR)
         return broadcast
@@ -173,7 +170,7 @@ class _Waiting:
     def __init__(self, first: bytes) -> None:
         self.behind = False
         self._data: deque[bytes] = deque([first] if first else [])
-        self._bytes, self._over = len(first), False
+        self._bytes, self._over = 0, False
         self._come = asyncio.Event()
         if first:
             self._come.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -16,6 +17,10 @@ from edge_server.live.units import ParameterSets, begins_whole, has_picture, is_
 
 BEHIND_MAX_SLICES = 33
 """A program that slept longer does not make up for it at once."""
+REORDER_MAX_TICKS = 2 * TICKS_PER_S
+"""No picture is shown later after it was decoded, whatever its source says: others would wait for it for ever."""
+SOUND_MAX_BYTES = {Kind.AAC: 8191, Kind.OPUS: 1400}
+"""Of a frame: what ADTS can say, and what fits a datagram."""
 Listener = Callable[[Slice | None], None]
 """Gets each slice; None when the broadcast is over."""
 
@@ -35,6 +40,8 @@ class Broadcast:
         self.reordered = False
         """Pictures that others refer to come out of order: browsers cannot show them."""
         self.ended = False
+        self.ended_s = math.inf
+        """When, monotonic."""
         self._shown_s = -1.0
         self._next_slice = -1
 
@@ -161,6 +168,7 @@ class LiveChannel:
         for each in on_air.end(now) if over else on_air.slices(now):
             self._tell(each)
         if over:
+            on_air.ended_s = now_s
             self.counters["broadcasts ended"] += 1
             self._tell(None)
             self.listeners.clear()
@@ -205,7 +213,8 @@ class LiveChannel:
             self._timeline.leave()
             self.want_key()
             return
-        pts, dts = max(sample.pts, sample.dts) + offset, sample.dts + offset
+        shown = min(max(sample.pts, sample.dts), sample.dts + REORDER_MAX_TICKS)
+        pts, dts = shown + offset, sample.dts + offset
         taken = on_air.picture(units, pts, dts, key=key, joins=jumped, moment=moment)
         self._joins = False
         self.counters["pictures" if taken else "pictures left out"] += 1
@@ -213,7 +222,7 @@ class LiveChannel:
 
     def _sound(self, on_air: Broadcast, sample: Sample, now_s: float) -> None:
         at = self._timeline.sound(sample.pts, _ticks(on_air, now_s))
-        if at is None:
+        if at is None or len(sample.data) > SOUND_MAX_BYTES.get(sample.kind, 0):
             self.counters["sound left out"] += 1
         elif sample.kind is Kind.AAC and at > self._sound_last:
             self._sound_last = at

@@ -95,6 +95,11 @@ class Ingest:
             except (OSError, NotARecord) as error:
                 heard = False
                 log.warning("live source failed", channel=self._channel.plan.channel_id, why=str(error))
+            except Exception:
+                # The outermost edge of one source: a fault of ours must not end the other channels.
+                heard = False
+                self._channel.counters["sources failed"] += 1
+                log.exception("live source failed", channel=self._channel.plan.channel_id)
             again_s = AGAIN_FIRST_S if heard else min(AGAIN_MAX_S, 2 * again_s)
             self._channel.counters["tries"] += 1
             await clock.sleep_until(clock.monotonic() + again_s)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+import structlog
+
 from edge_server.live import SLICE_TICKS, TICKS_PER_S
 from edge_server.live.channel import LiveChannel
 from edge_server.live.ingest import Ingest
 from edge_server.live.plan import WHIP, LivePlan
 from runtime.clock import Clock
+
+log = structlog.get_logger()
 
 SLICE_S = SLICE_TICKS / TICKS_PER_S
 
@@ -52,6 +56,12 @@ class Lives:
         due_s = clock.monotonic()
         while any(each.on_air is not None for each in self.channels.values()):
             for each in self.channels.values():
-                each.tick(clock.monotonic())
+                try:
+                    each.tick(clock.monotonic())
+                except Exception:
+                    # The outermost edge of one channel: a fault of ours must not end the others.
+                    each.counters["sending failed"] += 1
+                    log.exception("live channel failed", channel=each.plan.channel_id)
+                    each.end()
             due_s = max(due_s + SLICE_S, clock.monotonic())
             await clock.sleep_until(due_s)

@@ -342,3 +342,42 @@ def test_a_channel_tells_its_numbers() -> None:
     assert 'edge_live_events_total{channel="910001",event="pictures"} 125.0' in text
     assert made.held_bytes > 100_000
     assert f'edge_live_held_bytes{{channel="910001"}} {float(made.held_bytes)}' in text
+
+
+def test_browsers_get_pictures_in_order_and_boxes_all_of_them() -> None:
+    """A source with B-frames: those that nobody refers to are left out for browsers; else they are told."""
+    for referred, left in ((False, [0, 3, 6]), (True, [0, 3, 6])):
+        made, _ = channel()
+        made.begin(sound=False, now_s=0.0)
+        late = b"\x41\x9a11" if referred else b"\x01\x9a11"
+        shown = [0, 3, 1, 2, 6, 4, 5]
+        for n, place in enumerate(shown):
+            data = KEY if n == 0 else join((late if place in (1, 2, 4, 5) else b"\x41\x9a22",))
+            kind = Kind.KEY_PICTURE if n == 0 else Kind.PICTURE
+            made.take(Sample(kind, (place + 2) * FRAME, n * FRAME, data), n / 25, BEGIN)
+        assert made.broadcast is not None
+        times = [round(each.time_s * 25) - 2 for each in made.broadcast.pictures.units]
+        assert times == left
+        assert made.broadcast.reordered == referred
+        assert made.counters["pictures"] == 7
+
+
+def test_a_picture_that_says_it_is_shown_next_year_holds_up_nobody() -> None:
+    made, _ = channel()
+    made.begin(sound=True, now_s=0.0)
+    made.take(Sample(Kind.KEY_PICTURE, 2**45, 0, KEY), 0.0, BEGIN)
+    made.take(Sample(Kind.OPUS, 0, 0, bytes(60_000)), 0.0, BEGIN)
+    for n in range(1, 100):
+        made.take(Sample(Kind.PICTURE, n * FRAME, n * FRAME, PICTURE), n / 25, BEGIN)
+    assert made.broadcast is not None
+    assert len(made.broadcast.pictures.units) > 40
+    assert len(made.broadcast.sound.units) == 0
+
+
+def test_an_ended_list_is_forgotten_after_a_while() -> None:
+    made, _ = channel()
+    made.begin(sound=True, now_s=0.0)
+    now_s = feed(made, 5.0)
+    made.leave(now_s)
+    made.tick(now_s + OFF_AIR_S + 1)
+    assert made.broadcast is not None and made.broadcast.ended_s == now_s + OFF_AIR_S + 1
