@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
+
 from domain.courseware import (
     CATALOGUE_PATH,
     Catalogue,
@@ -84,7 +86,10 @@ class LinearLab:
         return Round(self.channels[0])
 
     def look(self, item_id: str, version: str) -> Offered | None:
-        return offered_version(self.view, self.shelf, item_id, "R12", version)
+        return self.find(item_id, "R12", version)
+
+    def find(self, item_id: str, name: str, version: str) -> Offered | None:
+        return offered_version(self.view, self.shelf, item_id, name, version)
 
     def ts(self, item_id: str) -> Path:
         stored = self.view.file(f"courseware/{item_id}/R12.mp4")
@@ -92,7 +97,8 @@ class LinearLab:
         return self.shelf.packaged(stored).ts
 
 
-def make_linear_lab(folder: Path) -> LinearLab:
+def make_linear_lab(folder: Path, *, large: tuple[str, ...] = ()) -> LinearLab:
+    """Three lessons; those of ``large`` have an R40 that is cut at other places: key pictures are four seconds apart, not two."""
     files, items = [], []
     for item_id, frames in FRAMES.items():
         mp4 = folder / f"{item_id}.mp4"
@@ -105,6 +111,17 @@ def make_linear_lab(folder: Path) -> LinearLab:
         sha256 = hashlib.sha256(raw).hexdigest()
         files.append(StoredFile(f"courseware/{item_id}/R12.mp4", sha256, len(raw), str(mp4)))
         items.append(courseware(item_id, sha256, len(raw)))
+        if item_id in large:
+            mp4 = folder / f"{item_id}-R40.mp4"
+            make_counted_lesson(mp4, frames=frames, title=item_id, seed=int(item_id), x264="keyint=100")
+            raw = mp4.read_bytes()
+            sha256, path = hashlib.sha256(raw).hexdigest(), f"courseware/{item_id}/R40.mp4"
+            files.append(StoredFile(path, sha256, len(raw), str(mp4)))
+            first = items[-1].renditions[0]
+            more = msgspec.structs.replace(
+                first, name="R40", path=path, sha256=sha256, length_bytes=len(raw), audio_codec="mp4a.40.2"
+            )
+            items[-1] = msgspec.structs.replace(items[-1], renditions=(first, more))
     view = view_of(folder, *items, files=tuple(files))
     derived = folder / "derived"
     derived.mkdir()

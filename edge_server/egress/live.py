@@ -1,6 +1,7 @@
 """HLS of linear channels: a sliding window on the lessons' own segments, and spans of the past (catch-up).
 
-``/live/{channel}/index.m3u8`` lists ``{item}/{rendition}/{version}/seg-NNNNN.ts`` below itself: `egress.hls` has them.
+``/live/{channel}/master.m3u8`` names ``{rendition}.m3u8`` beside it; ``/live/{channel}/index.m3u8`` is the one that all
+boxes play. A playlist lists ``{item}/{rendition}/{version}/seg-NNNNN.ts`` below itself: `egress.hls` has them.
 Numbers of segments and joins count from the channel's epoch, so that every process writes the same playlist and a
 restart changes none.
 """
@@ -18,8 +19,8 @@ from edge_server.linear.round import Airing, Round
 from edge_server.packager import Offered, offered_version
 from edge_server.sessions.tickets import Allowed, Refused
 from media.ts_index import TsSegment
-from wire.m3u8 import MediaPlaylist, Segment, nearest
-from wire.m3u8_write import write_media
+from wire.m3u8 import MasterPlaylist, MediaPlaylist, Segment, Variant, nearest
+from wire.m3u8_write import write_master, write_media
 from wire.mpegts import PTS_HZ
 from wire.playseek import Playseek, PlayseekError, find_playseek
 
@@ -32,14 +33,15 @@ CATCH_UP_S = 7 * 86400.0
 """How far back spans may begin."""
 SPAN_MAX_S = 6 * 3600.0
 RENDITION = "R12"
+MASTER = "master"
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 ANYWHERE = {"Access-Control-Allow-Origin": "*", "Cache-Control": "no-cache"}
 NO_CHANNEL = "没有这个频道，或现在没有节目 / no such channel, or nothing is on\n"
 TOO_OLD = "这个时段不能回看 / this span of time is not offered\n"
 
 Rounds = Callable[[str], Round | None]
-Look = Callable[[str, str], Offered | None]
-"""Gives the packaged lesson of an item id and a version."""
+Look = Callable[[str, str, str], Offered | None]
+"""Gives the packaged lesson of an item id, the name of a rendition, and a version."""
 
 
 class NotOffered(LookupError):
@@ -54,17 +56,24 @@ class _Cut:
     number: int
     """In its lesson, from 0."""
     begins_ticks: int
+    version: str
+    """Of the rendition."""
     segment: TsSegment
 
 
-def live_playlist(round_: Round, look: Look, now: datetime) -> MediaPlaylist | None:
-    """List what is on now; None when a lesson has just been withdrawn (the channel is made anew within a second)."""
+def live_playlist(round_: Round, look: Look, now: datetime, name: str = RENDITION) -> MediaPlaylist | None:
+    """List what is on now in one of ``round_.ladder``.
+
+    None when a lesson has just been withdrawn (the channel is made anew within a second).
+    """
     at = round_.ticks_of(now)
-    ahead = AHEAD_TARGETS * target_s(round_) * PTS_HZ
-    return _playlist(round_, look, at - int(WINDOW_S * PTS_HZ), at + ahead, ended=False, event=False)
+    ahead = AHEAD_TARGETS * target_s(round_, name) * PTS_HZ
+    return _playlist(round_, look, name, at - int(WINDOW_S * PTS_HZ), at + ahead, ended=False, event=False)
 
 
-def span_playlist(round_: Round, look: Look, span: Playseek, now: datetime) -> MediaPlaylist | None:
+def span_playlist(
+    round_: Round, look: Look, span: Playseek, now: datetime, name: str = RENDITION
+) -> MediaPlaylist | None:
     """List a span; it grows while it is not over.
 
     Raises:
@@ -75,18 +84,41 @@ def span_playlist(round_: Round, look: Look, span: Playseek, now: datetime) -> M
     end = span.since + timedelta(seconds=SPAN_MAX_S)
     end = end if span.until is None else min(end, span.until)
     since, at = round_.ticks_of(span.since), round_.ticks_of(now)
-    until = min(round_.ticks_of(end), at + AHEAD_TARGETS * target_s(round_) * PTS_HZ)
-    return _playlist(round_, look, since, until, ended=end <= now, event=end > now)
+    until = min(round_.ticks_of(end), at + AHEAD_TARGETS * target_s(round_, name) * PTS_HZ)
+    return _playlist(round_, look, name, since, until, ended=end <= now, event=end > now)
 
 
-def target_s(round_: Round) -> int:
+def target_s(round_: Round, name: str = RENDITION) -> int:
     """Return the target duration, which must not change: the longest segment of the round (RFC 8216 §6.2.1)."""
-    return max(1, *(nearest(slot.segment_max_s) for slot in round_.channel.slots))
+    return max(1, *(nearest(step.segment_max_s) for step in round_.steps(name)))
 
 
-def _playlist(round_: Round, look: Look, since: int, until: int, *, ended: bool, event: bool) -> MediaPlaylist | None:
+def master_playlist(round_: Round, query: str = "") -> MasterPlaylist:
+    """Name the renditions that every lesson of the round has; ``query`` goes on to their playlists.
+
+    Each is cut by itself, so their media sequences are not the same; numbers of joins are (RFC 8216 §6.2.4).
+    """
+    variants = []
+    for name in round_.ladder():
+        steps = round_.steps(name)
+        variants.append(
+            Variant(
+                uri=f"{name}.m3u8{'?' if query else ''}{query}",
+                bandwidth_bps=max(each.peak_bps for each in steps),
+                average_bandwidth_bps=max(each.average_bps for each in steps),
+                codecs=",".join(dict.fromkeys(codec for each in steps for codec in each.codecs)),
+                resolution=max(each.resolution for each in steps),
+                frame_rate=max(each.frame_rate for each in steps),
+            )
+        )
+    return MasterPlaylist(tuple(variants), version=3)
+
+
+def _playlist(
+    round_: Round, look: Look, name: str, since: int, until: int, *, ended: bool, event: bool
+) -> MediaPlaylist | None:
     try:
-        cuts = [each for each in _cuts(round_, look, since, until) if each.begins_ticks < until]
+        cuts = [each for each in _cuts(round_, look, name, since, until) if each.begins_ticks < until]
     except NotOffered:
         return None
     if not cuts:
@@ -94,15 +126,15 @@ def _playlist(round_: Round, look: Look, since: int, until: int, *, ended: bool,
     first = cuts[0]
     segments = []
     for each in cuts:
-        slot, joins = each.airing.slot, each is not first and each.number == 0
-        uri = f"{slot.item_id}/{RENDITION}/{slot.version}/seg-{each.number + 1:05d}.ts"
+        joins = each is not first and each.number == 0
+        uri = f"{each.airing.slot.item_id}/{name}/{each.version}/seg-{each.number + 1:05d}.ts"
         starts = round_.moment_of(each.begins_ticks) if joins or each is first else None
         segments.append(Segment(uri, each.segment.duration_s, discontinuity=joins, starts_at=starts))
     return MediaPlaylist(
         segments=tuple(segments),
-        target_duration_s=target_s(round_),
+        target_duration_s=target_s(round_, name),
         version=3,
-        media_sequence=first.airing.segments_before + first.number,
+        media_sequence=round_.segments_before(first.airing.number, name) + first.number,
         vod=ended,
         ended=ended,
         discontinuity_sequence=first.airing.number,
@@ -110,11 +142,12 @@ def _playlist(round_: Round, look: Look, since: int, until: int, *, ended: bool,
     )
 
 
-def _cuts(round_: Round, look: Look, since: int, until: int) -> Iterator[_Cut]:
+def _cuts(round_: Round, look: Look, name: str, since: int, until: int) -> Iterator[_Cut]:
     """Yield the segments from the one that is on at ``since``."""
-    number = round_.number_at(since)
+    number, steps = round_.number_at(since), round_.steps(name)
     while (airing := round_.airing(number)).begins_ticks < until:
-        found = look(airing.slot.item_id, airing.slot.version)
+        version = steps[number % len(steps)].version
+        found = look(airing.slot.item_id, name, version)
         if found is None:
             raise NotOffered
         segments = found.packaged.ts_index.segments
@@ -122,29 +155,36 @@ def _cuts(round_: Round, look: Look, since: int, until: int) -> Iterator[_Cut]:
         for place, segment in enumerate(segments):
             begins = zero + round(segment.start_s * PTS_HZ)
             if begins + segment.duration_s * PTS_HZ > since:
-                yield _Cut(airing, place, begins, segment)
+                yield _Cut(airing, place, begins, version, segment)
         number += 1
 
 
 def routes(ctx: EgressContext, rounds: Rounds, door: Callable[[str], Allowed | Refused]) -> list[web.RouteDef]:
     """Offer the playlists."""
 
-    def look(item_id: str, version: str) -> Offered | None:
-        return offered_version(ctx.view(), ctx.shelf, item_id, RENDITION, version)
+    def look(item_id: str, name: str, version: str) -> Offered | None:
+        return offered_version(ctx.view(), ctx.shelf, item_id, name, version)
 
     async def index(request: web.Request) -> web.StreamResponse:
         ticket, channel_id = request.match_info.get("ticket"), request.match_info["channel"]
-        path = f"/live/{channel_id}/index.m3u8"
+        file = request.match_info["file"]
+        path = f"/live/{channel_id}/{file}.m3u8"
         judged = door(path if ticket is None else f"/t/{ticket}{path}")
         if isinstance(judged, Refused):
             return web.Response(status=judged.status, text=judged.words, headers=ANYWHERE)
         round_ = rounds(channel_id)
-        if round_ is None:
+        name = RENDITION if file == "index" else file
+        if round_ is None or name not in (*round_.ladder(), MASTER):
             return web.Response(status=404, text=NO_CHANNEL, headers=ANYWHERE)
+        if name == MASTER:
+            made_of = write_master(master_playlist(round_, request.query_string)).encode()
+            return web.Response(body=made_of, content_type=PLAYLIST_TYPE, headers=ANYWHERE)
         now = ctx.clock.utc()
         try:
             span = find_playseek(dict(request.query))
-            made = live_playlist(round_, look, now) if span is None else span_playlist(round_, look, span, now)
+            made = (
+                live_playlist(round_, look, now, name) if span is None else span_playlist(round_, look, span, now, name)
+            )
         except PlayseekError as error:
             return web.Response(status=400, text=f"playseek: {error}\n", headers=ANYWHERE)
         except NotOffered:
@@ -153,5 +193,6 @@ def routes(ctx: EgressContext, rounds: Rounds, door: Callable[[str], Allowed | R
             return web.Response(status=404, text=NO_CHANNEL, headers=ANYWHERE)
         return web.Response(body=write_media(made).encode(), content_type=PLAYLIST_TYPE, headers=ANYWHERE)
 
-    ways = ("/live/{channel}/index.m3u8", "/t/{ticket}/live/{channel}/index.m3u8")
+    file = "{file:index|master|R[0-9]{1,3}}.m3u8"
+    ways = ("/live/{channel}/" + file, "/t/{ticket}/live/{channel}/" + file)
     return [web.get(way, index) for way in ways]

@@ -7,13 +7,30 @@ nothing is recorded to shift time: a moment of the past is a place in a lesson. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from media.ts_join import TsEnds
 
 PROGRAMMES_MAX_COUNT = 5000
 """Of one answer: a week of lessons of two minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rendition of a lesson, for players that choose."""
+
+    name: str
+    version: str
+    """As in the addresses of segments."""
+    segments_count: int
+    segment_max_s: float
+    peak_bps: int
+    """Of the segments, containers included."""
+    average_bps: int
+    codecs: tuple[str, ...]
+    resolution: tuple[int, int]
+    frame_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +43,10 @@ class Slot:
     """Above 0."""
     version: str = ""
     """Of its stream, as in the addresses of segments."""
-    segments_count: int = 1
-    """HLS segments that it is cut into."""
-    segment_max_s: float = 1.0
-    """Of the longest of them."""
     ends: TsEnds | None = None
     """What joins its stream with others."""
+    steps: tuple[Step, ...] = field(default=(), compare=False)
+    """All its renditions, best first; what is one stream for all does not depend on them."""
 
 
 @dataclass(frozen=True, slots=True)

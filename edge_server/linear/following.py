@@ -6,16 +6,16 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
-from math import inf
+from math import ceil, inf
 
 import structlog
 
-from domain.courseware import CatalogueError, Courseware
+from domain.courseware import CatalogueError, Courseware, Rendition
 from edge_server.catalog import CatalogView
-from edge_server.linear import LinearChannel, Slot
+from edge_server.linear import LinearChannel, Slot, Step
 from edge_server.linear.plan import ChannelPlan, make_channel
 from edge_server.linear.round import Round
-from edge_server.packager import NotPackaged, Packaged, version_of
+from edge_server.packager import LADDER, NotPackaged, Packaged, version_of
 from edge_server.store import StoredFile
 from media.ts_join import NotJoinable, read_ends
 from runtime.clock import Clock
@@ -67,6 +67,7 @@ class FollowingChannels:
         self._again_at = 0.0
         self._coming: tuple[CatalogView, Future[tuple[tuple[LinearChannel, ...], bool]]] | None = None
         self._known: dict[str, Slot | None] = {}
+        self._steps: dict[str, Step] = {}
 
     def round(self, channel_id: str) -> Round | None:
         """Return a channel with the arithmetic of its airings; None when there is none of that id."""
@@ -112,7 +113,10 @@ class FollowingChannels:
     def _same_or_new(self, channel: LinearChannel) -> Round:
         """Keep what has not changed: who sends it goes on, whatever else the new snapshot brought."""
         before = self._rounds.get(channel.channel_id)
-        return before if before is not None and before.channel == channel else Round(channel)
+        if before is None or before.channel != channel:
+            return Round(channel)
+        before.renew(channel)
+        return before
 
     def wait(self) -> None:
         """Wait for what is being worked out; ``look`` takes it over. Not for the event loop."""
@@ -141,10 +145,49 @@ class FollowingChannels:
                     self._known.clear()
                 self._known[stored.sha256] = found
             known = self._known[stored.sha256]
-            return None if known is None else replace(known, item_id=item.item_id, title=item.title)
+            if known is None:
+                return None
+            return replace(known, item_id=item.item_id, title=item.title, steps=steps_of(item))
+
+        def steps_of(item: Courseware) -> tuple[Step, ...]:
+            found = []
+            for name in LADDER:
+                rendition = item.rendition(name)
+                stored = view.file(rendition.path) if rendition is not None else None
+                if rendition is None or stored is None:
+                    continue
+                try:
+                    found.append(self._step(rendition, stored))
+                except (NotPackaged, OSError):
+                    lacking.append(item.item_id)
+            return tuple(found)
 
         made = [make_channel(plan, view, slot_of) for plan in self._plans]
         return tuple(each for each in made if each is not None), not lacking
+
+    def _step(self, rendition: Rendition, stored: StoredFile) -> Step:
+        """Read how one rendition is cut.
+
+        Raises:
+            NotPackaged: its derived files are not there.
+            OSError: they cannot be read.
+        """
+        if stored.sha256 not in self._steps:
+            spans = [(each.duration_s, each.length_bytes) for each in self._load(stored).ts_index.segments]
+            if len(self._steps) >= KNOWN_MAX_COUNT:
+                self._steps.clear()
+            self._steps[stored.sha256] = Step(
+                rendition.name,
+                version_of(stored.sha256),
+                len(spans),
+                max(duration_s for duration_s, _ in spans),
+                max(ceil(8 * size / max(0.04, duration_s)) for duration_s, size in spans),
+                ceil(8 * sum(size for _, size in spans) / max(0.04, sum(duration_s for duration_s, _ in spans))),
+                tuple(each for each in (rendition.video_codec, rendition.audio_codec) if each),
+                (rendition.display_width, rendition.height),
+                rendition.frame_rate,
+            )
+        return self._steps[stored.sha256]
 
     def _look_into(self, stored: StoredFile) -> Slot | None:
         """Read what a slot has to know of a rendition; None when it cannot be joined with others.
@@ -166,6 +209,4 @@ class FollowingChannels:
         except NotJoinable as error:
             log.warning("lesson left out of linear channels", object=stored.sha256[:12], why=str(error))
             return None
-        longest_s = max(each.duration_s for each in index.segments)
-        lasts_s, version = ends.lasts_ticks / PTS_HZ, version_of(stored.sha256)
-        return Slot("", "", lasts_s, version, len(index.segments), longest_s, ends)
+        return Slot("", "", ends.lasts_ticks / PTS_HZ, version_of(stored.sha256), ends)

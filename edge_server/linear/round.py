@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 
-from edge_server.linear import LinearChannel, Slot
+from edge_server.linear import LinearChannel, Slot, Step
 from media.ts_join import Place, Retimed, TsEnds, retime
 from wire.mpegts import PTS_HZ
 
@@ -21,8 +21,6 @@ class Airing:
     slot: Slot
     begins_ticks: int
     """Since the channel's epoch; 90 kHz."""
-    segments_before: int
-    """HLS segments of all airings before."""
 
 
 class Round:
@@ -36,7 +34,6 @@ class Round:
         if len(self._ends) != len(slots):
             raise ValueError(f"channel {channel.channel_id} has lessons that cannot be joined")
         self._ticks = [0, *accumulate(each.lasts_ticks for each in self._ends)]
-        self._segments = [0, *accumulate(each.segments_count for each in slots)]
         self._counters = {pid: self._counted(pid) for ends in self._ends for pid, _ in ends.packets}
         changes = [
             before.pmt != after.pmt for before, after in zip([self._ends[-1], *self._ends], self._ends, strict=False)
@@ -46,6 +43,26 @@ class Round:
             retime(this, following)
             for this, following in zip(self._ends, [*self._ends[1:], self._ends[0]], strict=True)
         ]
+
+    def renew(self, channel: LinearChannel) -> None:
+        """Take the same channel with other renditions: nothing that is one stream for all changes."""
+        self.channel = channel
+
+    def ladder(self) -> tuple[str, ...]:
+        """Return the names of the renditions that every lesson has, best first."""
+        first, *others = self.channel.slots
+        names = [{step.name for step in slot.steps} for slot in others]
+        return tuple(step.name for step in first.steps if all(step.name in each for each in names))
+
+    def steps(self, name: str) -> tuple[Step, ...]:
+        """Return one rendition of each lesson of the round; fewer when some lack it."""
+        return tuple(step for slot in self.channel.slots for step in slot.steps if step.name == name)
+
+    def segments_before(self, number: int, name: str) -> int:
+        """Return the HLS segments of all airings before this one, of a rendition that all have."""
+        counts = [step.segments_count for step in self.steps(name)]
+        rounds, place = divmod(number, len(counts))
+        return rounds * sum(counts) + sum(counts[:place])
 
     def _counted(self, pid: int) -> list[int]:
         return [0, *accumulate(dict(ends.packets).get(pid, 0) for ends in self._ends)]
@@ -62,7 +79,6 @@ class Round:
             number,
             self.channel.slots[place],
             rounds * self._ticks[-1] + self._ticks[place],
-            rounds * self._segments[-1] + self._segments[place],
         )
 
     def lead_ticks(self, number: int) -> int:

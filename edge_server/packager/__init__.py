@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from edge_server.packager.offered import Offered, ladder, offered, offered_version, version_of
+from edge_server.packager.offered import LADDER, Offered, ladder, offered, offered_version, version_of
 from edge_server.packager.package import PACKAGER_VERSION, NotPackaged, Packaged, PackagingFailed, load, package
 from edge_server.packager.shelf import Shelf
 
 __all__ = [
+    "LADDER",
     "PACKAGER_VERSION",
     "NotPackaged",
     "Offered",

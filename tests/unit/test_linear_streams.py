@@ -111,7 +111,7 @@ def test_foreign_bytes_are_refused(lab: LinearLab) -> None:
 
 
 def playlist(lab: LinearLab, seconds: float = 0.0) -> MediaPlaylist:
-    made = live_playlist(lab.round, lab.look, NOW + timedelta(seconds=seconds))
+    made = live_playlist(lab.round, lab.find, NOW + timedelta(seconds=seconds))
     assert made is not None
     assert write_media(cast(MediaPlaylist, parse(write_media(made)))) == write_media(made)
     assert not made.ended
@@ -152,7 +152,7 @@ def test_who_begins_three_segments_before_the_end_sees_what_is_on_now(lab: Linea
 
 def test_a_span_of_the_past_is_whole_and_a_running_one_grows(lab: LinearLab) -> None:
     since, until = NOW - timedelta(seconds=40), NOW - timedelta(seconds=10)
-    past = span_playlist(lab.round, lab.look, Playseek(since, until), NOW)
+    past = span_playlist(lab.round, lab.find, Playseek(since, until), NOW)
     assert past is not None
     assert past.vod
     assert past.ended
@@ -160,9 +160,9 @@ def test_a_span_of_the_past_is_whole_and_a_running_one_grows(lab: LinearLab) -> 
     assert first is not None
     assert first <= since < first + timedelta(seconds=past.segments[0].duration_s)
     assert past.duration_s >= 30
-    running = span_playlist(lab.round, lab.look, Playseek(since, NOW + timedelta(seconds=30)), NOW)
+    running = span_playlist(lab.round, lab.find, Playseek(since, NOW + timedelta(seconds=30)), NOW)
     later = span_playlist(
-        lab.round, lab.look, Playseek(since, NOW + timedelta(seconds=30)), NOW + timedelta(seconds=20)
+        lab.round, lab.find, Playseek(since, NOW + timedelta(seconds=30)), NOW + timedelta(seconds=20)
     )
     assert running is not None
     assert later is not None
@@ -172,7 +172,7 @@ def test_a_span_of_the_past_is_whole_and_a_running_one_grows(lab: LinearLab) -> 
     assert write_media(cast(MediaPlaylist, parse(write_media(later)))) == write_media(later)
     for wrong in (Playseek(NOW, None), Playseek(NOW - timedelta(days=8), None)):
         with pytest.raises(NotOffered):
-            span_playlist(lab.round, lab.look, wrong, NOW)
+            span_playlist(lab.round, lab.find, wrong, NOW)
 
 
 def test_ticks_and_moments(lab: LinearLab) -> None:
