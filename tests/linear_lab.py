@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -97,10 +99,12 @@ class LinearLab:
         return self.shelf.packaged(stored).ts
 
 
-def make_linear_lab(folder: Path, *, large: tuple[str, ...] = ()) -> LinearLab:
-    """Three lessons; those of ``large`` have an R40 that is cut at other places: key pictures are four seconds apart, not two."""
+def make_linear_lab(
+    folder: Path, frames_of: Mapping[str, int] = MappingProxyType(FRAMES), *, large: tuple[str, ...] = ()
+) -> LinearLab:
+    """Three lessons; those of ``large`` have an R40, too, with a key picture every four seconds instead of two."""
     files, items = [], []
-    for item_id, frames in FRAMES.items():
+    for item_id, frames in frames_of.items():
         mp4 = folder / f"{item_id}.mp4"
         make_counted_lesson(mp4, frames=frames, title=item_id, seed=int(item_id))
         if item_id == SILENT:

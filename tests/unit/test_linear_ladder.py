@@ -15,10 +15,13 @@ from wire.m3u8 import MasterPlaylist, MediaPlaylist, parse
 from wire.m3u8_write import write_master, write_media
 from wire.playseek import Playseek
 
+pytestmark = pytest.mark.timeout(60)
+
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> LinearLab:
-    return make_linear_lab(tmp_path_factory.mktemp("ladder"), large=tuple(FRAMES))
+    frames = {"1001": 210, "1002": 110, "1003": 120}
+    return make_linear_lab(tmp_path_factory.mktemp("ladder"), frames, large=tuple(FRAMES))
 
 
 def made(lab: LinearLab, name: str, seconds: float = 0.0) -> MediaPlaylist:

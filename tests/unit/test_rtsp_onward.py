@@ -26,6 +26,7 @@ from tests.unit.test_linear_windows import at_once
 from tests.unit.test_rtsp_conversation import Dialogue, kinds, messages
 from wire.playseek import Playseek
 
+pytestmark = pytest.mark.timeout(60)
 NOW_S = 1000.0
 URL = "rtsp://192.0.2.1:8554/live/900001.mpg"
 
