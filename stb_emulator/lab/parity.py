@@ -15,6 +15,8 @@ import msgspec
 
 from stb_emulator.observe import Observation, Offer, PlayError, Stage
 
+GUIDE = "节目单 guide"
+"""Stands for the item when a box could not read its guide at all: that speaks against no lesson."""
 DURATION_WITHIN_S = 0.1
 """Between what two portals say about one lesson."""
 
@@ -133,7 +135,7 @@ def with_guides(parity: Parity, guides: Mapping[str, Mapping[str, Sequence[int]]
     names: dict[str, None] = {}
     for box, guide in guides.items():
         if isinstance(guide, PlayError):
-            found.append(Difference(kind="programme", box=box, here=str(guide.reason)))
+            found.append(Difference(kind="programme", box=box, item_id=GUIDE, here=str(guide.reason)))
         else:
             names |= dict.fromkeys(guide)
     for name in names:

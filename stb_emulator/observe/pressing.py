@@ -143,7 +143,12 @@ def _trick_fault(tally: Tally, leg: Leg, pressing: Pressing) -> Finding | None:
 
 
 def end_fault(tally: Tally) -> Finding | None:
-    """Return what is wrong with the end of a lesson that was left to end by itself."""
+    """Return what is wrong with the end of a lesson that was left to end by itself.
+
+    A box that cannot go near the end has nothing to be judged by.
+    """
+    if not any(each.has_key for each in tally.pressings):
+        return None
     if not tally.ended:
         return _fault("服务器没有通知播放结束", "the server did not announce the end")
     code, times = tally.leg.numbers.result(), tally.leg.video_times

@@ -8,6 +8,10 @@ import pytest
 from runtime.clock import SystemClock
 from stb_emulator.boxes import Box, load_all
 from stb_emulator.observe import Observation, Offer
+from stb_emulator.observe.leg import Leg
+from stb_emulator.observe.pressing import end_fault
+from stb_emulator.observe.tally import Tally
+from stb_emulator.observe.timeline import BufferModel
 from stb_emulator.players import Key, Press
 from stb_emulator.seat import Seat
 from tests.peers.rtsp_keys import RtspKeys
@@ -180,3 +184,10 @@ async def test_a_server_that_ignores_range_fails_the_seek(mp4: bytes) -> None:
 
     row = await _http(Deaf({"/v.mp4": ("video/mp4", mp4)}), SEEK)
     assert not row.ok and "200 to a Range request" in row.reason
+
+
+def test_the_end_is_judged_only_of_boxes_that_could_go_there() -> None:
+    able, unable = (Tally([Leg(BufferModel(1.0, 1.0))]) for _ in range(2))
+    able.press(Key.SEEK, 0.0, "PLAY")
+    unable.no_key(Key.SEEK, 0.0, "no keys")
+    assert end_fault(able) is not None and end_fault(unable) is None
