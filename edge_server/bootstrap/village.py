@@ -25,6 +25,7 @@ from edge_server.sessions.boxes import BoxBook
 from edge_server.sessions.viewing import Viewings
 from edge_server.store.judged import JudgedTime
 from edge_server.uplink.standing import StandingFile
+from edge_server.village import seen
 from edge_server.village.desk import VillageDesk
 from edge_server.village.health import Vitals
 from edge_server.village.pages import VillagePages
@@ -117,4 +118,5 @@ def make_village(
         pulse = Pulse(snapshot, boxes, lambda: len(viewings))
         heart = Heart(recorder, judged, root, pulse, clock, config.heartbeat_s)
     pusher = make_pusher(config, recorder, clock)
-    return Village(tuple(each for each in (desk, heart, pusher) if each is not None), tuple(pages.routes()))
+    routes = (*pages.routes(), *seen.routes(desk, read_request, state))
+    return Village(tuple(each for each in (desk, heart, pusher) if each is not None), routes)

@@ -137,8 +137,17 @@ class VillageDesk:
         )
         await self.recorder.note(record, station=station)
 
-    async def fault(self, station: str, what: str, *, item_id: str = "", words: str = "", code: str = "") -> str:
-        """Record a fault that somebody reported; return its id.
+    async def fault(
+        self,
+        station: str,
+        what: str,
+        *,
+        item_id: str = "",
+        words: str = "",
+        code: str = "",
+        source: Literal["person", "page"] = "person",
+    ) -> str:
+        """Record a fault that somebody reported, or a page saw; return its id.
 
         Raises:
             OSError: it is not recorded.
@@ -148,7 +157,7 @@ class VillageDesk:
             fault=self._id(),
             what=what,
             began_at=now,
-            source="person",
+            source=source,
             item_id=item_id,
             words=words[:500],
             health_code=code,

@@ -153,6 +153,19 @@ async def test_questionnaires_faults_and_needs_are_recorded_once_and_checked(
     ]
 
 
+async def test_what_a_page_saw_is_a_fault_too(edge: Served, box: aiohttp.ClientSession) -> None:
+    await settle_in(box, "v-002")
+    form = {"what": "stall", "item": edge.video, "way": "R40.mp4", "at": "12"}
+    assert (await at(box, "/study/seen", **{**form, "what": "on-fire"}))[0] == 400
+    async with box.post("/study/seen", data=form, headers={"Origin": "http://elsewhere.test"}) as answer:
+        assert answer.status == 403
+    assert (await at(box, "/study/seen", **form))[0] == 204
+    assert (await at(box, "/study/seen", **form))[0] == 429, "one a minute"
+    faults = [each for each in spooled(edge, "fault") if isinstance(each, FaultRecord)]
+    (fault,) = [each for each in faults if each.source == "page"]
+    assert (fault.what, fault.item_id, fault.words) == ("stall", edge.video, "R40.mp4 at 12 s")
+
+
 async def test_forms_of_other_pages_and_bad_stations_are_refused(edge: Served, box: aiohttp.ClientSession) -> None:
     assert (await at(box, "/study/station", station="v 1;x"))[0] == 400
     await settle_in(box, "v-001")

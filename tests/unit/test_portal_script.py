@@ -10,7 +10,8 @@ from typing import Any
 import esprima
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "edge_server" / "portal" / "templates" / "keys.js"
+TEMPLATES = Path(__file__).parents[2] / "edge_server" / "portal" / "templates"
+SCRIPTS = sorted(TEMPLATES.glob("*.js"))
 SCRIPT_MAX_BYTES = 16_000
 NODES = set(
     [
@@ -151,8 +152,9 @@ def faults(source: str) -> list[str]:
     return found
 
 
-def test_our_script_is_ecmascript_3_and_small() -> None:
-    source = SCRIPT.read_text(encoding="utf-8")
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_our_scripts_are_ecmascript_3_and_small(script: Path) -> None:
+    source = script.read_text(encoding="utf-8")
     assert faults(source) == []
     assert source.isascii(), "it is the same in every charset"
     assert len(source) <= SCRIPT_MAX_BYTES

@@ -13,7 +13,7 @@ from edge_server.linear import LinearChannel, by_id
 from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal.web import listing, pad, schedule
 from edge_server.portal.web.lessons import RENDITION_FOR_NEW, poster, shown_columns, subtitles
-from edge_server.portal.web.paper import SCRIPT_PATH, Asker, Papers, asker_of, text
+from edge_server.portal.web.paper import Asker, Papers, asker_of, text
 
 PLAY_PREFIX = "/play"
 FULL_RETRY_S = 30
@@ -47,8 +47,8 @@ class WebDialect:
             return self._offer(match[1], request, state)
         if request.method not in ("GET", "HEAD"):
             return PortalReply(405, b"", headers=(("Allow", "GET, HEAD"),))
-        if request.path == SCRIPT_PATH:
-            return PortalReply(200, self._papers.script, "text/javascript; charset=utf-8", _SCRIPT_FIELDS)
+        if (script := self._papers.scripts.get(request.path)) is not None:
+            return PortalReply(200, script, "text/javascript; charset=utf-8", _SCRIPT_FIELDS)
         asker = asker_of(request, state)
         if (page := self._pages.get(request.path)) is not None:
             return page(asker, state)
@@ -154,6 +154,7 @@ class WebDialect:
             asker,
             item=item,
             sources=[f"{prefix}/media/{item.item_id}/{name}.mp4" for name in names],
+            playlist=f"{prefix}/hls/{item.item_id}/ts/master.m3u8",
             stream=f"rtsp://{state.rtsp_authority}/vod/{item.item_id}.mpg",
             poster=poster(item),
             subtitles=subtitles(item),

@@ -13,7 +13,7 @@ from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal.web.listing import NEW, OLD, Room
 from edge_server.sessions.screens import Screen, charset_at, is_old, screen_of
 
-SCRIPT_PATH = "/keys.js"
+SCRIPTS = ("/keys.js", "/player.js")
 LANGUAGES = ("zh", "en")
 LANGUAGE_KEPT_S = 365 * 24 * 3600
 PAGE_FIELDS = (
@@ -25,7 +25,7 @@ PAGE_FIELDS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Vary", "User-Agent, Accept-Charset, Cookie"),
 )
-"""The only script is the file of ours: a title can never become one."""
+"""The only scripts are files of ours: a title can never become one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ class Papers:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        self.script = files("edge_server.portal").joinpath("templates", "keys.js").read_bytes()
+        folder = files("edge_server.portal").joinpath("templates")
+        self.scripts = {path: folder.joinpath(path.lstrip("/")).read_bytes() for path in SCRIPTS}
 
     def write(self, template: str, asker: Asker, status: int = 200, **values: Any) -> PortalReply:
         """Answer with a page; letters that GBK lacks become character references, which every browser reads."""
