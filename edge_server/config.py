@@ -119,6 +119,7 @@ class EdgeConfig:
     rtsp_max_sessions_per_address: int = setting(
         0, "RTSP sessions of one address at the same time; more are refused with 453; 0: no such limit."
     )
+    usb_places: str = setting("/media, /run/media, /mnt", "Folders below which USB sticks are mounted.")
     records_to: str = setting("", "Base URL of the central platform that takes records; empty: `central`, if http.")
     records_every_s: float = setting(300.0, "Seconds between two deliveries of records over the line; 0: by USB only.")
     heartbeat_s: float = setting(900.0, "Seconds between two heartbeats that this edge records of itself; 0: none.")

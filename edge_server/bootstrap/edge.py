@@ -108,6 +108,12 @@ class Running:
     stack: Sequence[Service]
     http: HttpPort
     rtsp: RtspService
+    heard: Callable[[], int]
+    """How many boxes were heard lately."""
+    watching: Callable[[], dict[str, int]]
+    """How many watch now, by way."""
+    studying: Callable[[], int]
+    """How many study sessions are running."""
 
     @property
     def rtsp_address(self) -> str:
@@ -347,7 +353,19 @@ class Edge:
             wake = poller.wake
         if config.verify_days > 0:
             stack.append(Scrubber(self.store, self.clock, round_days=config.verify_days, on_damage=wake))
-        return Running(stack, http, rtsp)
+        ways: dict[str, Callable[[], int]] = {
+            "http": lambda: admission.watching.count(self.clock.monotonic()),
+            "rtsp": lambda: len(viewings),
+            "whep": lambda: len(whep),
+        }
+        return Running(
+            stack,
+            http,
+            rtsp,
+            heard=lambda: self._presence.count(self.clock.monotonic()),
+            watching=lambda: {name: count() for name, count in ways.items()},
+            studying=village.studying,
+        )
 
     def _portal_state(
         self,

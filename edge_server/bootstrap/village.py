@@ -42,6 +42,8 @@ class Village:
 
     services: tuple[Service, ...] = ()
     routes: tuple[web.RouteDef, ...] = ()
+    studying: Callable[[], int] = lambda: 0
+    """How many sessions are running."""
 
 
 def make_village(
@@ -119,4 +121,4 @@ def make_village(
         heart = Heart(recorder, judged, root, pulse, clock, config.heartbeat_s)
     pusher = make_pusher(config, recorder, clock)
     routes = (*pages.routes(), *seen.routes(desk, read_request, state))
-    return Village(tuple(each for each in (desk, heart, pusher) if each is not None), routes)
+    return Village(tuple(each for each in (desk, heart, pusher) if each is not None), routes, desk.sessions.count)

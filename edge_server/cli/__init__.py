@@ -14,6 +14,7 @@ from edge_server.cli.accounts import account
 from edge_server.cli.boxes import box
 from edge_server.cli.bundles import bundle
 from edge_server.cli.common import ROOT, open_edge, read_config, refuse
+from edge_server.cli.operator import operator
 from edge_server.cli.records import records
 from edge_server.cli.syncing import sync
 from edge_server.config import FILE_NAME
@@ -76,21 +77,30 @@ def init(root: Path, central: str, trust: Path, edge_id: str | None, as_json: bo
 @JSON
 def serve(root: Path, as_json: bool, **flags: Any) -> None:
     """为新老机顶盒提供服务。 / Serve every box until SIGTERM or Ctrl-C."""
+    from edge_server.bootstrap.console import add_console
+    from edge_server.cli.operator import first_words
     from runtime.program import run_until_signal
+    from runtime.recent import remember_events
+    from runtime.supervision import Supervision
 
     out = Output(json=as_json)
     edge = open_edge(out, root, **flags)
     try:
         running = edge.services()
+        console = add_console(edge, running, remember_events())
     except Exception as error:
         raise refuse(out, error) from error
 
     def ready() -> None:
-        out.emit("ready", http=running.http.address, rtsp=running.rtsp_address)
+        out.emit("ready", http=running.http.address, rtsp=running.rtsp_address, setup_code=console.code)
         out.say(f"边缘服务器已就绪 / edge server ready: {running.http.address}  {running.rtsp_address}")
+        if console.code:
+            out.say(first_words(running.http.address, console.code))
 
     try:
-        asyncio.run(run_until_signal(running.stack, on_ready=ready, grace_s=edge.config.grace_s))
+        asyncio.run(
+            run_until_signal([*running.stack, Supervision(edge.clock)], on_ready=ready, grace_s=edge.config.grace_s)
+        )
     except* OSError as group:
         raise out.fail(Exit.FAILED, "cannot_listen", f"无法监听 / cannot listen: {group.exceptions[0]}") from group
 
@@ -99,21 +109,30 @@ def serve(root: Path, as_json: bool, **flags: Any) -> None:
 @ROOT
 @JSON
 def status(root: Path, as_json: bool) -> None:
-    """本机保存了什么。 / What this edge server holds."""
+    """本机保存了什么，状态如何。 / What this edge server holds, and how it stands."""
+    from edge_server.bootstrap.console import look_at
+
     out = Output(json=as_json)
     edge = open_edge(out, root)
     try:
         view = edge.view()
         offered = view.catalogue.courseware
+        state = look_at(edge, view, sum(not each.until for each in edge.boxes))
     except Exception as error:
         raise refuse(out, error) from error
     for item in offered:
         out.emit("item", item_id=item.item_id, title=item.title, family=item.family.value)
         if not as_json:
             out.say(f"{item.item_id}  {item.title}")
-    out.emit("summary", seq=view.seq, items=len(offered))
+    told = {"uplink": state.uplink, "disk": state.disk, "lessons": state.lessons, "records": state.records}
+    out.emit("summary", seq=view.seq, items=len(offered), edge_id=state.edge_id, boxes=state.boxes_registered, **told)
     if not as_json:
         out.say(f"快照 / snapshot seq {view.seq}: {len(offered)} 个课件 / items")
+        out.say(f"线路 / line: {state.uplink.words}")
+        free = state.disk.free_bytes / max(1, state.disk.total_bytes)
+        out.say(f"磁盘剩余 / disk free: {state.disk.free_bytes / 1e9:,.1f} GB ({free:.0%})")
+        if state.records:
+            out.say(f"待送记录 / records waiting: {state.records.waiting}")
 
 
 @main.group()
@@ -172,5 +191,6 @@ def check(root: Path, as_json: bool) -> None:
 main.add_command(account)
 main.add_command(box)
 main.add_command(bundle)
+main.add_command(operator)
 main.add_command(records)
 main.add_command(sync)

@@ -1,1 +1,1 @@
-"""What a township operator sees and does: state of the edge, USB import, sync now, the last faults. Behind a password."""
+"""What a township operator sees and does: state, USB import, sync now, the last faults. Behind a password."""

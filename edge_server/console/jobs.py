@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,6 @@ Work = Callable[[OnProgress], Awaitable[str]]
 Explain = Callable[[Exception], str | None]
 """Returns the words for a failure; None for a fault of this program."""
 FAULT = "程序出错，详情见日志 / a fault of the program; see the log"
-STICK_PLACES = ("/media", "/run/media", "/mnt")
 STICKS_MAX_COUNT = 32
 LABEL_NAME = "bundle.json"
 log = structlog.get_logger()
@@ -77,8 +76,8 @@ class Jobs:
             self.last = replace(self.last, progress=max(self.last.progress, min(1.0, fraction)))
 
 
-def sticks(places: tuple[str, ...] = STICK_PLACES) -> list[Path]:
-    """Return folders of removable disks that hold a bundle, two levels below the usual places at most. Blocking."""
+def sticks(places: Sequence[str]) -> list[Path]:
+    """Return folders of removable disks that hold a bundle, two levels below these places at most. Blocking."""
     found: list[Path] = []
     for place in places:
         for pattern in ("*", "*/*"):

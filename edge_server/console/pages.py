@@ -1,4 +1,4 @@
-"""The operator's pages below ``/operator``: set a password, log in, see how the edge stands, import, sync, last faults."""
+"""The operator's pages below ``/operator``: a password, how the edge stands, import, sync, the last faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 from edge_server.console.access import OperatorLogins, why_weak
-from edge_server.console.jobs import Job, Jobs, Work, sticks
+from edge_server.console.jobs import Job, Jobs, Work
 from edge_server.console.password import PasswordFile
 from edge_server.console.status import EdgeStatus
 from edge_server.portal import PortalReply, PortalRequest, PortalState
@@ -40,6 +40,8 @@ class Workings:
     recent: Callable[[], list[Recent]]
     settings: Callable[[], list[str]]
     """What is wrong with the configuration, for people; empty when nothing is."""
+    sticks: Callable[[], list[Path]]
+    """Folders of sticks that hold a bundle."""
     sync: Work
     take_in: Callable[[Path], Work]
 
@@ -109,7 +111,7 @@ class ConsolePages:
             return self._wait(asker, wait)
         if not hmac.compare_digest(form.get("code", "").strip().encode(), self._code.encode()):
             self._logins.failed(now_s)
-            return self._enter(asker, "设置码不对；它显示在服务器的屏幕或日志上 / wrong code; the server's console shows it")
+            return self._enter(asker, "设置码不对，请看服务器屏幕 / wrong code; the server's console shows it")
         weak = why_weak(form.get("password", ""))
         if weak is None and form.get("password") != form.get("again"):
             weak = "两次输入的密码不一样 / the two passwords differ"
@@ -153,7 +155,7 @@ class ConsolePages:
 
     async def _home(self, asker: Asker, token: str) -> PortalReply:
         status = await self._workings.status()
-        return self._papers.write("operator.html", asker, status=status, job=self._jobs.last, token=token)
+        return self._papers.write("operator.html", asker, edge=status, job=self._jobs.last, token=token)
 
     async def _faults(self, asker: Asker, token: str) -> PortalReply:
         events = self._workings.recent()[:FAULTS_SHOWN_MAX_COUNT]
@@ -167,15 +169,17 @@ class ConsolePages:
         return self._papers.write("settings.html", asker, wrong=await asyncio.to_thread(self._workings.settings))
 
     async def _usb(self, asker: Asker, token: str) -> PortalReply:
-        found = await asyncio.to_thread(sticks)
-        return self._papers.write("usb.html", asker, sticks=[str(each) for each in found], job=self._jobs.last, token=token)
+        found = await asyncio.to_thread(self._workings.sticks)
+        return self._papers.write(
+            "usb.html", asker, sticks=[str(each) for each in found], job=self._jobs.last, token=token
+        )
 
     async def _sync(self, asker: Asker, token: str) -> PortalReply:
         return self._begin(asker, Job("sync", "同步 / sync"), self._workings.sync)
 
     async def _take_in(self, asker: Asker, token: str) -> PortalReply:
         stick = asker.request.form.get("stick", "")
-        if stick not in {str(each) for each in await asyncio.to_thread(sticks)}:
+        if stick not in {str(each) for each in await asyncio.to_thread(self._workings.sticks)}:
             return self._say(asker, 404, "U 盘已拔出，或里面没有同步包", "The stick is gone, or holds no bundle")
         return self._begin(asker, Job("import", f"导入 / import {stick}"), self._workings.take_in(Path(stick)))
 

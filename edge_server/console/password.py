@@ -1,4 +1,4 @@
-"""The operator's password on the disk: a hash by Argon2id (RFC 9106), never the password. Blocking and slow on purpose."""
+"""The operator's password on the disk: a hash by Argon2id (RFC 9106). Blocking, and slow on purpose."""
 
 from __future__ import annotations
 

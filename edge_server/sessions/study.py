@@ -86,6 +86,10 @@ class StudySessions:
         """Walk a copy."""
         return iter(tuple(self._table.values()))
 
+    def count(self) -> int:
+        """Count the running sessions."""
+        return len(self._table)
+
     def at(self, station: str) -> Studying | None:
         """Return the session of a station."""
         return self._table.get(station)
