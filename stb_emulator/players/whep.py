@@ -158,7 +158,7 @@ class _Viewer:
             left = last[0] + wait_s - self._playing.clock.monotonic()
             done, _ = await asyncio.wait(ends, timeout=max(0.05, left), return_when=asyncio.FIRST_COMPLETED)
             if done:
-                if shows or self._playing.enough:
+                if self._playing.decoder.tally.frames or self._playing.enough:
                     return None
                 return Unreachable(Stage.SETUP, "WebRTC 没有连通", f"connection {self._peer.connectionState}")
             if self._playing.clock.monotonic() < last[0] + wait_s:
