@@ -86,12 +86,7 @@ class FrameCode(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def perfect(self) -> bool:
         """Every picture once, in order."""
-        return self.gaps == 0 and self.in_order
-
-    @property
-    def in_order(self) -> bool:
-        """Every picture that came is read, came once, and after those before it."""
-        return self.duplicates == self.reorders == self.unreadable == 0
+        return self.gaps == self.duplicates == self.reorders == self.unreadable == 0
 
 
 class Observation(msgspec.Struct, frozen=True, kw_only=True):

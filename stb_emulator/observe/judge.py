@@ -223,7 +223,12 @@ def _content_fault(run: Run, tally: Tally) -> Finding | None:
     for leg in _straight(tally):
         code = leg.numbers.result()
         # A WebRTC sender may leave out pictures that no other needs: a browser could not put them in order.
-        if code is not None and not (code.perfect or (tally.container == "webrtc" and code.in_order)):
+        may_lack = tally.container == "webrtc"
+        # In a channel the numbers begin anew with every lesson; that pictures are in order the time line says.
+        may_turn = run.offer.live
+        if code is not None and (
+            code.duplicates or code.unreadable or (code.gaps and not may_lack) or (code.reorders and not may_turn)
+        ):
             return _fault(
                 Stage.CONTENT,
                 f"画面编号不连续（缺 {code.gaps}，重 {code.duplicates}，乱 {code.reorders}，不可读 {code.unreadable}）",

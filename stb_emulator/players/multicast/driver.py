@@ -37,6 +37,10 @@ class MulticastPlayer:
         playing.line.guard.check(f"igmp://{face.interface}", Stage.SETUP)
         if face.fcc and channel.fcc is not None:
             playing.line.guard.check(f"udp://{channel.fcc[0]}", Stage.SETUP)
+        for press in playing.presses:
+            words = "组播没有按键 / a channel by multicast has no keys"
+            playing.decoder.tally.no_key(press.key, playing.clock.monotonic(), words, scale=press.scale)
+            playing.decoder.pressed()
         await _Reception(playing, face, channel).run()
 
 
