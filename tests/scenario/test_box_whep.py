@@ -78,7 +78,8 @@ async def test_a_lesson_shorter_than_what_is_waited_for(made: Lab) -> None:
     async with watched(made) as (_, base):
         row = await _watch(f"{base}/whep/{PLAIN}?start=8", 30.0)
     assert "30 s wanted" in row.reason and row.stage != Stage.SETUP
-    assert row.frame_code and row.frame_code.perfect and row.frame_code.last == 249
+    assert row.frame_code and row.frame_code.perfect
+    assert row.frame_code.last in (248, 249), "aiortc gives a picture out when the next one begins"
 
 
 @pytest.mark.parametrize(
