@@ -52,16 +52,12 @@ class Recent:
         """Sequence number of packet 0."""
 
     def note(self, data: memoryview, width_bytes: int, now: float, *, key: bool) -> None:
-        """Take the packets that were just sent.
-
-        Raises:
-            ValueError: their sequence numbers do not go on where the last ones ended.
-        """
+        """Take the packets that were just sent; where sequence numbers do not go on, what was before is forgotten."""
         sequence = int.from_bytes(data[2:4], "big")
-        if self._zero is None:
-            self._zero = sequence
-        elif self.sequence_of(self.next_number) != sequence:
-            raise ValueError(f"packet {sequence} after {self.sequence_of(self.next_number - 1)}")
+        if self._zero is None or self.sequence_of(self.next_number) != sequence:
+            self._zero = sequence - self.next_number & 0xFFFF
+            self._runs.clear()
+            self._kept_bytes = 0
         count = -(-len(data) // width_bytes)
         self._runs.append(Run(self.next_number, count, width_bytes, data, now, key))
         self.next_number += count

@@ -109,8 +109,9 @@ def test_what_is_kept_has_bounds_and_numbers_that_follow() -> None:
     recent.note(packets(20, 1), PACKET_BYTES, 5.0, key=False)
     assert [run.number for run in recent.since(20) or ()] == [20]
     assert recent.newest_key() is None
-    with pytest.raises(ValueError, match="after"):
-        recent.note(packets(30, 1), PACKET_BYTES, 5.0, key=False)
+    recent.note(packets(30, 1), PACKET_BYTES, 5.0, key=True)
+    assert recent.since(20) is None
+    assert [recent.sequence_of(run.number) for run in recent.since(21) or ()] == [30]
 
 
 class Port:
