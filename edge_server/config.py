@@ -63,7 +63,9 @@ class EdgeConfig:
     whep_max_viewers: int = setting(
         100, "Viewers by WebRTC (WHEP) at the same time; more are refused with 503; 0: none."
     )
-    session_timeout_s: float = setting(180.0, "Seconds without a sign of life after which an RTSP session ends.")
+    session_timeout_s: float = setting(
+        180.0, "Seconds without a sign of life after which an RTSP session ends (without a session: at most 60)."
+    )
     login_max_sessions: int = setting(10000, "Portal logins remembered at the same time.")
     boxes_unregistered: bool = setting(
         True, "Boxes whose MAC is not registered (`edge-server box add`) may watch on the local segment, too."

@@ -7,6 +7,7 @@ from edge_server.bootstrap.segment import make_segment
 from edge_server.config import EdgeConfig
 from edge_server.egress.ntp import NtpService
 from edge_server.egress.rtsp import Rules
+from edge_server.egress.rtsp.rules import IDLE_S
 from edge_server.sessions.accounts import AccountBook
 from edge_server.sessions.box_logins import BoxLimits, BoxLogins
 from edge_server.sessions.boxes import BoxBook
@@ -28,6 +29,7 @@ def make_rules(config: EdgeConfig) -> Rules:
         vendor_banners=config.rtsp_vendor_banners,
         neighbour=config.rtsp_neighbour,
         address_max_count=config.rtsp_max_sessions_per_address,
+        idle_s=min(IDLE_S, config.session_timeout_s),
         intolerant=make_intolerance(config),
     )
 

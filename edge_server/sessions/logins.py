@@ -311,7 +311,7 @@ class Logins:
         """
         self._drop_old_user_tokens(now_s)
         login = self._by_user_token.get(user_token)
-        if login is None or login.remote != remote or self.account(login.user_id) is None:
+        if login is None or login.remote != remote or not self._stands(login):
             return None
         if self.find(login.session_id, now_s) is None:
             login.session_id, login.last_seen_s = self._token(), now_s
@@ -319,9 +319,16 @@ class Logins:
         return login
 
     def find(self, session_id: str, now_s: float) -> Login | None:
-        """Return the login behind a JSESSIONID and note that the box was seen; None when unknown or idle too long."""
+        """Return the login behind a JSESSIONID and note that the box was seen.
+
+        None when unknown or idle too long, or when its account was removed or bound to another box meanwhile: else
+        heartbeats would keep it alive for ever.
+        """
         login = self._logins.get(session_id)
         if login is None:
+            return None
+        if not self._stands(login):
+            self.log_out(session_id)
             return None
         if now_s - login.last_seen_s > self.limits.login_idle_s:
             self._logins.pop(session_id)
@@ -329,6 +336,10 @@ class Logins:
         login.last_seen_s = now_s
         self._logins.touch(session_id)
         return login
+
+    def _stands(self, login: Login) -> bool:
+        account = self.account(login.user_id)
+        return account is not None and account.stbid in (None, login.stbid)
 
     def find_box(self, stbid: str, remote: str, now_s: float) -> Login | None:
         """Return the login of a box at that address; for heartbeats of agents that send no cookie."""

@@ -5,9 +5,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import structlog
+
+from tests.fuzz import run as fuzz
 from tests.fuzz.doors import DOORS
 from tests.fuzz.run import WATCH, Result, run
 
@@ -31,6 +36,7 @@ def main() -> int:
     parser.add_argument("doors", nargs="*", metavar="DOOR", help="all when none is named; a prefix is enough")
     parser.add_argument("--messages", type=int, default=1_000_000, help="for each door")
     parser.add_argument("--seconds", type=float, default=None, help="at most, for each door")
+    parser.add_argument("--growth", type=float, default=30.0, help="seconds for long messages, for each door")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--list", action="store_true", help="name the doors")
     parser.add_argument("--json", action="store_true", help="one line of JSON for each door")
@@ -45,9 +51,11 @@ def main() -> int:
         return 2
     if not given.json:
         print(HEAD, flush=True)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    fuzz.GROWTH_MAX_S = given.growth / 2
     failed = False
     for name in chosen:
-        door = DOORS[name](given.corpus)
+        door = replace(DOORS[name](given.corpus), name=name)
         with WATCH:
             result = run(door, given.messages, seed=given.seed, seconds_max=given.seconds)
         failed = failed or not result.passed

@@ -141,6 +141,7 @@ def _card_inside() -> Door:
         lambda data: decode_card(data, sha256=sha(1), recipe_sha256=sha(2)),
         (Corrupt,),
         DECODED_MAX_BYTES,
+        peak_bytes=32 << 20,
         wrap=lambda data: _framed(raw[:4], data, rest),
     )
 

@@ -283,3 +283,15 @@ def test_user_tokens_are_bounded() -> None:
     made = [log_in(logins, 0.0, stbid=f"{number:032d}") for number in range(5)]
     alive = [each for each in made if logins.renew(each.user_token, REMOTE, 1.0) is not None]
     assert alive == made[2:]
+
+
+def test_a_session_ends_when_its_account_is_removed_or_bound_to_another_box() -> None:
+    accounts = dict(ACCOUNTS)
+    logins = table(accounts)
+    first, second = log_in(logins, stbid="1" * 32), log_in(logins, stbid="2" * 32)
+    accounts["edu001@itv"] = Account(user_id="edu001@itv", password="123456", stbid="2" * 32)
+    assert logins.find(first.session_id, 1.0) is None and logins.find(second.session_id, 1.0) is second
+    assert logins.renew(first.user_token, REMOTE, 1.0) is None and len(logins) == 1
+    del accounts["edu001@itv"]
+    assert logins.find_box("2" * 32, REMOTE, 2.0) is None and len(logins) == 0
+    assert logins.renew(second.user_token, REMOTE, 2.0) is None
