@@ -11,7 +11,7 @@ from wire.sntp import CLIENT, SERVER, UNSYNCHRONISED, Packet, SntpError, parse, 
 
 DEFAULT_PORT = 123
 TRIES = 2
-ANSWER_S = 1.0
+ANSWER_S = 2.0
 
 
 class _Answer(asyncio.DatagramProtocol):

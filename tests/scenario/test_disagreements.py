@@ -19,17 +19,19 @@ from tests.served import BIN, run
 
 pytestmark = pytest.mark.timeout(120)
 
-SHORT_S = 2.0
+SHORT_S = 4.0
 """Time-out of RTSP sessions where D15 is tried, so that it need not be waited for."""
 PORTALS = ("D1", "D2", "D3", "D4", "D5", "D6", "D7", "D19", "D20", "D21")
-STREAMS = ("D9", "D10", "D11", "D12", "D13", "D16", "D17", "D24")
-SLOW = {
-    "D8": ("D8", "D9", "D16"),
-    "D14": ("D14", "D9", "D16"),
-    "D15": ("D15", "D9", "D16"),
-    "D18": ("D18", "D9", "D16"),
+ASKING = ("D9", "D10", "D17", "D24")
+TIMES = ("D11", "D12")
+APART = {
+    "D8": ("D8",),
+    "D14": ("D14", "D11"),
+    "D15": ("D15", "D16"),
+    "D16": ("D16", "D17"),
+    "D18": ("D18", "D9"),
 }
-"""What takes seconds is tried only where it is switched off."""
+"""What takes seconds is tried only where it is switched off, beside a neighbour."""
 OPEN = {"D22": Status.NOT_APPLICABLE, "D23": Status.NOT_APPLICABLE}
 
 
@@ -47,7 +49,10 @@ def red(results: dict[str, Result]) -> list[str]:
 
 
 def test_every_row_holds_where_nothing_is_switched_off(village: Village) -> None:
-    results = try_rows(village, plays=True, session_timeout_s=SHORT_S)
+    """Two apart: D8 counts datagrams, and where D15 ends sessions soon a busy machine would decide over other rows."""
+    results = try_rows(village, [row.name for row in ROWS if row.name not in ("D8", "D15")], plays=True)
+    results |= try_rows(village, ("D8",))
+    results |= try_rows(village, ("D15",), session_timeout_s=SHORT_S)
     expected = {row.name: OPEN.get(row.name, Status.GREEN) for row in ROWS}
     assert {name: each.status for name, each in results.items()} == expected, told(results)
     assert len(results) == 24
@@ -56,17 +61,13 @@ def test_every_row_holds_where_nothing_is_switched_off(village: Village) -> None
 
 @pytest.mark.parametrize("row", sorted(SWITCHES, key=lambda each: int(each[1:])))
 def test_a_row_fails_alone_when_its_tolerance_is_gone(village: Village, row: str, pytestconfig: pytest.Config) -> None:
-    rows = next((group for group in (PORTALS, STREAMS) if row in group), None) or SLOW[row]
-    settings: dict[str, object] = {"intolerant": row}
-    if pytestconfig.getoption("--deep"):
-        rows = ()
-    if row == "D15" or not rows:
-        settings["session_timeout_s"] = SHORT_S
-    results = try_rows(village, rows, **settings)
+    rows = next((group for group in (PORTALS, ASKING, TIMES) if row in group), None) or APART[row]
+    if pytestconfig.getoption("--deep") and row not in ("D8", "D15"):
+        rows = tuple(each.name for each in ROWS if each.name not in (*OPEN, "D8", "D15"))
+    settings = {"session_timeout_s": SHORT_S} if row == "D15" else {}
+    results = try_rows(village, rows, intolerant=row, **settings)
     assert red(results) == [row], told(results)
-    assert sum(each.status is Status.GREEN for each in results.values()) == len(results) - (
-        1 if rows else 1 + len(OPEN)
-    )
+    assert all(each.status is Status.GREEN for name, each in results.items() if name != row), told(results)
 
 
 def test_a_stricter_box_fails_where_the_tolerance_is_its_own(village: Village) -> None:
@@ -81,12 +82,10 @@ def test_the_command_says_what_came_of_it(village: Village, tmp_path: Path) -> N
         said = run(*command, "--rows", "D1,D22", "--json")
         assert [each.get("status") for each in said[:-1]] == ["not_applicable", "green"]
         assert said[-1]["ok"] is True
-        run(*command, "--rows", "D18", "--json", fine=(3,))
-        run(*command, "--rows", "D13", "--strict", "D13", "--json", fine=(1,))
+        run(*command, "--rows", "D18,D13", "--json", fine=(3,))
+        run(*command, "--rows", "D18,D13", "--strict", "D13", "--json", fine=(1,))
         suite = Xml.parse(tmp_path / "x").find("testsuite")
         assert suite is not None and suite.get("failures") == "2", "two of the three variants are inside the connection"
-        run(*command, "--rows", "D99", fine=(2,))
-        run(*command, "--strict", "D1", fine=(2,))
 
 
 def test_only_a_lab_edge_may_be_intolerant(village: Village) -> None:

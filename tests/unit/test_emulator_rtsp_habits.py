@@ -7,7 +7,7 @@ import pytest
 
 from stb_emulator.boxes import RtspFace, load_all
 from stb_emulator.observe import PlayError
-from stb_emulator.players.rtsp.commands import Command, Deviated, Ended, Moved, Paused, Punch, Receive, Send
+from stb_emulator.players.rtsp.commands import Command, Deviated, Done, Ended, Moved, Paused, Punch, Receive, Send
 from stb_emulator.players.rtsp.conversation import Conversation
 from stb_emulator.players.rtsp.punching import dialect_of, huawei_answer, nat_answer, other_server, zte_punch
 from stb_emulator.players.rtsp.seeking import moment_address, place
@@ -176,6 +176,17 @@ def test_every_sign_of_life() -> None:
     assert talk.next_timer() == 15
     kept = text(talk.tick(15))
     assert kept.startswith("SET_PARAMETER ") and kept.endswith("\r\n\r\nx-Heartbeat_Time: 1\r\n")
+
+
+def test_who_leaves_waits_for_no_sign_of_life_any_more() -> None:
+    talk = talking(face(keep_alive="GET_PARAMETER", keep_alive_s=5.0))
+    to_playing(talk)
+    talk.tick(8)
+    asked = talk.asked
+    talk.teardown(8.1)
+    assert talk.response(Response(200, "OK", Headers([("CSeq", str(asked))])), 8.2) == []
+    assert talk.response(Response(200, "OK", Headers([("CSeq", "99")])), 8.2) == [Deviated("cseq")]
+    assert answer(talk, 8.3) == [Done()]
 
 
 def test_one_transport_alone_and_a_play_without_range() -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from edge_server.sessions.authenticator import ODD, open_with_any_key, refused_as_odd
 from stb_emulator.boxes import load_all
+from stb_emulator.cli import cli
 from stb_emulator.lab.disagreements import ROWS, Lab
 from stb_emulator.lab.disagreements.command import chosen
 from stb_emulator.lab.disagreements.report import document, print_table
@@ -72,6 +73,16 @@ def test_rows_are_chosen_by_name() -> None:
     assert len(chosen("")) == 24
     with pytest.raises(click.UsageError, match="D25"):
         chosen("D25")
+
+
+@pytest.mark.parametrize("words", [("--rows", "D99"), ("--strict", "D1")])
+def test_what_cannot_be_tried_is_a_wrong_use(words: tuple[str, str]) -> None:
+    with pytest.raises(click.UsageError):
+        cli(["disagreements", "--portal", "http://127.0.0.1:9", *words], standalone_mode=False)
+
+
+def test_nobody_at_the_portal_is_said_so() -> None:
+    assert cli(["disagreements", "--portal", "http://127.0.0.1:9", "--json"], standalone_mode=False) == 5
 
 
 def test_reports_say_what_was_not_tried() -> None:

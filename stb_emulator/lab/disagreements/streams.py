@@ -8,12 +8,15 @@ from typing import Any
 from stb_emulator.boxes import TRANSPORT_ORDERS, Box
 from stb_emulator.lab.disagreements.talk import Talk
 from stb_emulator.lab.disagreements.told import Row, Variant
-from stb_emulator.lab.disagreements.trying import Lab, NotShown, at, but, plain_box, watching, wrong
+from stb_emulator.lab.disagreements.trying import Lab, NotShown, alive_every_s, at, but, plain_box, watching, wrong
 from stb_emulator.observe import PlayError, Reason, Stage
 from stb_emulator.players.rtsp.punching import dialect_of
 
 STAY_TIMES = 1.5
 """Time-outs that a session must outlive to show that something keeps it."""
+MEDIA_WAIT_S = 5.0
+END_WAIT_S = 15.0
+"""Both are waited for in full only where they do not come."""
 NARROW_FRAME_BYTES = 1315
 """One byte less than seven transport packets."""
 
@@ -76,12 +79,12 @@ async def _to_the_end(lab: Lab, box: Box) -> dict[str, Any]:
     async with talk_of(lab, box) as talk:
         end = float(int(lab.duration_s) - 1)
         await talk.press(lambda t, now: t.seek(end, now))
-        if not await talk.until(lambda: bool(talk.notices), 6.0):
+        if not await talk.until(lambda: bool(talk.notices), END_WAIT_S):
             raise wrong(Stage.PLAY, "没有通知播放结束", "the end was not announced")
         if odd := [each for each in talk.deviations if each.startswith("server-method")]:
             raise wrong(Stage.PLAY, f"盒子不认识 {odd[0]}", f"a method that no box knows in the stream: {odd[0]}")
         again = await talk.press(lambda t, now: t.seek(5.0, now))
-        if not await talk.until(lambda: bool(talk.media), 3.0):
+        if not await talk.until(lambda: bool(talk.media), MEDIA_WAIT_S):
             raise wrong(Stage.PLAY, "之后不再播放", "nothing is played after that")
         return {"notice": talk.notices[0], "again": again.status}
 
@@ -101,20 +104,20 @@ async def _stays(lab: Lab, box: Box) -> dict[str, Any]:
     stay_s = STAY_TIMES * lab.timeout_s
     if lab.timeout_s > lab.patience_s or stay_s + 1 > lab.duration_s:
         raise NotShown(
-            f"会话 {lab.timeout_s:g} 秒才超时，等不到（实验边缘设 session_timeout_s = 2）",
-            f"sessions time out after {lab.timeout_s:g} s only; set session_timeout_s = 2 on a lab edge, "
+            f"会话 {lab.timeout_s:g} 秒才超时，等不到（实验边缘设 session_timeout_s = 4）",
+            f"sessions time out after {lab.timeout_s:g} s only; set session_timeout_s = 4 on a lab edge, "
             f"and a lesson longer than {stay_s + 1:g} s",
         )
     async with talk_of(lab, box, report_s=lab.timeout_s / 4) as talk:
         await talk.until(lambda: False, stay_s)
         talk.media.clear()
-        if not await talk.until(lambda: bool(talk.media), 2.0):
+        if not await talk.until(lambda: bool(talk.media), MEDIA_WAIT_S):
             raise wrong(Stage.PLAY, "会话被当作已离开", "the session was ended although the box was there")
         return {"alive": True}
 
 
 def _lives(lab: Lab) -> Sequence[Variant]:
-    every_s = max(0.1, lab.timeout_s / 4)
+    every_s = alive_every_s(lab)
     common = {"keep_alive_s": every_s, "punch_every_s": every_s}
     kinds: dict[str, dict[str, Any]] = {
         "GET_PARAMETER": {},
@@ -135,7 +138,7 @@ async def _behind_translator(lab: Lab, box: Box) -> dict[str, Any]:
     async with talk_of(lab, box, translated=box.rtsp.punch != "none") as talk:
         if "no-punch-answer" in talk.deviations:
             raise wrong(Stage.SETUP, "打洞没有应答", "the punch was not answered")
-        if not await talk.until(lambda: bool(talk.media), 3.0):
+        if not await talk.until(lambda: bool(talk.media), MEDIA_WAIT_S):
             raise wrong(Stage.PLAY, "数据没有到盒子", "no data came to the box behind the translator")
         return {"media": True}
 
@@ -161,7 +164,7 @@ async def _own_dialect(lab: Lab, box: Box) -> dict[str, Any]:
             raise wrong(
                 Stage.DESCRIBE, f"标识 {banner} 让盒子改用 {rules} 方言", f"{banner} makes the box speak {rules}"
             )
-        if not await talk.until(lambda: bool(talk.media), 3.0):
+        if not await talk.until(lambda: bool(talk.media), MEDIA_WAIT_S):
             raise wrong(Stage.PLAY, "没有数据", "no data came")
         return {"media": True}
 
@@ -186,7 +189,7 @@ async def _sent_on(lab: Lab, box: Box, address: str) -> dict[str, Any]:
     """Ask an edge that has no place: after two hops at most the box plays, or is told in a number that nobody has."""
     try:
         async with talk_of(lab, box, at(lab.url, address)) as talk:
-            await talk.until(lambda: bool(talk.media), 3.0)
+            await talk.until(lambda: bool(talk.media), MEDIA_WAIT_S)
             hops, outcome = talk.hops, "plays" if talk.media else "silence"
     except PlayError as error:
         if "453" not in error.reason.en:

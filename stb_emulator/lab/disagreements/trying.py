@@ -86,7 +86,7 @@ def plain_box(lab: Lab) -> Box:
         caps=PLAIN_CAPS,
         tolerates=TRACES,
         huawei=msgspec.structs.replace(box.huawei, parser="quote-scan"),
-        rtsp=msgspec.structs.replace(box.rtsp, sniff=False, user_agent="CTC/2.0"),
+        rtsp=msgspec.structs.replace(box.rtsp, sniff=False, user_agent="CTC/2.0", keep_alive_s=alive_every_s(lab)),
     )
 
 
@@ -96,6 +96,11 @@ def but(box: Box, table: str = "", /, **fields: Any) -> Box:
         return msgspec.structs.replace(box, **fields)
     part = getattr(box, table)
     return msgspec.structs.replace(box, **{table: msgspec.structs.replace(part, **fields)})
+
+
+def alive_every_s(lab: Lab) -> float:
+    """Return how often a box says that it is there: often enough for an edge with a short time-out."""
+    return max(0.1, min(30.0, lab.timeout_s / 4)) if lab.timeout_s else 30.0
 
 
 async def listing(lab: Lab, box: Box) -> dict[str, Any]:

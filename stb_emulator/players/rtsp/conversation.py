@@ -198,9 +198,11 @@ class Conversation:
         """
         commands: list[Command] = [Deviated(d.code) for d in message.deviations]
         number = message.headers.get("CSeq") or ""
-        method = self._waiting.pop(int(number), None) if number.isdecimal() and len(number) < 20 else None
+        answered = int(number) if number.isdecimal() and len(number) < 20 else 0
+        method = self._waiting.pop(answered, None)
         if method is None:
-            return [*commands, Deviated("cseq")]
+            late = self.state is State.TEARDOWN and 0 < answered < self._cseq  # asked before leaving, not waited for
+            return commands if late else [*commands, Deviated("cseq")]
         if not self._waiting:
             self._reply_due = None
         if self._face.sniff:
