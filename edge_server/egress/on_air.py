@@ -18,7 +18,7 @@ from aiohttp import web
 from edge_server.live import SLICE_TICKS
 from edge_server.live.channel import Broadcast, LiveChannel
 from edge_server.live.mux import AUDIO_PID, BASE_TICKS, PMT_PID, VIDEO_PID, Slice
-from edge_server.live.segments import LISTED_COUNT, TARGET_S
+from edge_server.live.segments import TARGET_S
 from edge_server.sessions.tickets import Allowed, Refused
 from wire.m3u8 import MediaPlaylist, Segment
 from wire.m3u8_write import write_media
@@ -47,8 +47,7 @@ Door = Callable[[str], Allowed | Refused]
 
 def playlist_of(broadcast: Broadcast) -> MediaPlaylist | None:
     """List the last segments; None while there is none."""
-    kept = tuple(broadcast.segments.kept)
-    listed = kept[-LISTED_COUNT:]
+    kept, listed = tuple(broadcast.segments.kept), broadcast.segments.listed()
     if not listed:
         return None
     first = listed[0]

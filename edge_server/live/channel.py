@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from edge_server.live import OFF_AIR_S, SLICE_TICKS, TICKS_PER_S, Kind, Sample
 from edge_server.live.mux import LEAD_TICKS, Slice, TsMux
@@ -28,11 +28,11 @@ Listener = Callable[[Slice | None], None]
 class Broadcast:
     """From the first picture to the end: what all who watch share."""
 
-    def __init__(self, begin_s: float, unix_s: float) -> None:
-        """Begin at a monotonic time."""
-        self.begin_s, self.unix_s = begin_s, unix_s
+    def __init__(self, begin_s: float, begins: datetime) -> None:
+        """Begin at a monotonic time, which is a moment."""
+        self.begin_s, self._begins = begin_s, begins
         self.mux = TsMux()
-        self.segments = Segments(int(unix_s * TICKS_PER_S) // SEGMENT_MIN_TICKS)
+        self.segments = Segments(int(begins.timestamp() * TICKS_PER_S) // SEGMENT_MIN_TICKS)
         """Numbers go on behind those of an edge that was switched off: segments are never shorter."""
         self.pictures, self.sound = LiveTrack(), LiveTrack()
         self.parameters = ParameterSets()
@@ -45,13 +45,12 @@ class Broadcast:
         self._shown_s = -1.0
         self._next_slice = -1
 
-    def picture(
-        self, units: tuple[bytes, ...], pts: int, dts: int, *, key: bool, joins: bool, moment: datetime
-    ) -> bool:
+    def picture(self, units: tuple[bytes, ...], pts: int, dts: int, *, key: bool, joins: bool) -> bool:
         """Take a picture; False when it had to be left out."""
         if not self.mux.takes(key=key):
             return False
         units = self.parameters.complete(units) if key else units
+        moment = self._begins + timedelta(seconds=dts / TICKS_PER_S)  # by the stream: players add lengths up
         cut = self.segments.picture(dts, key=key, joins=joins, moment=moment)
         self.mux.picture(join(units), pts, dts, key=key, cut=cut)
         time_s = pts / TICKS_PER_S
@@ -199,7 +198,7 @@ class LiveChannel:
                 self.counters["pictures before the first key picture"] += 1
                 return
             if on_air is None:
-                on_air = self.broadcast = Broadcast(now_s, moment.timestamp())
+                on_air = self.broadcast = Broadcast(now_s, moment)
                 self.counters["broadcasts"] += 1
                 self._sound_last = self._opus_last = -1
             on_air.parameters.learn((*self._parameters, *units))
@@ -215,7 +214,7 @@ class LiveChannel:
             return
         shown = min(max(sample.pts, sample.dts), sample.dts + REORDER_MAX_TICKS)
         pts, dts = shown + offset, sample.dts + offset
-        taken = on_air.picture(units, pts, dts, key=key, joins=jumped, moment=moment)
+        taken = on_air.picture(units, pts, dts, key=key, joins=jumped)
         self._joins = False
         self.counters["pictures" if taken else "pictures left out"] += 1
         self.woken()

@@ -10,13 +10,16 @@ from edge_server.live import TICKS_PER_S
 from edge_server.live.mux import Slice
 
 SEGMENT_MIN_TICKS = 2 * TICKS_PER_S
-SEGMENT_MAX_TICKS = 6 * TICKS_PER_S
+SEGMENT_MAX_TICKS = 5 * TICKS_PER_S
 """A source whose key pictures are farther apart is cut without one."""
 GAP_TICKS = TICKS_PER_S
 """No picture for so long belongs to no segment."""
-TARGET_S = 8
-LISTED_COUNT = 6
-KEPT_MAX_COUNT = 12
+TARGET_S = 6
+"""Target duration, which must not change: the longest segment and the last picture's time (§6.2.1)."""
+LISTED_MIN_S = 3 * TARGET_S
+"""A list may not be shorter once it can be longer (§6.2.2); players begin so far before the end (§6.3.3)."""
+KEPT_MAX_S = 2 * LISTED_MIN_S + 2 * TARGET_S
+"""What has left the list is kept for as long as a list is, and its longest segment (§6.2.2)."""
 KEPT_MAX_BYTES = 48 << 20
 SEGMENT_MAX_BYTES = 131_072 * 188
 """24.6 MB, whole packets."""
@@ -52,7 +55,7 @@ class Segments:
     def __init__(self, first_number: int) -> None:
         """Count segments from a number."""
         self.kept: deque[LiveSegment] = deque()
-        self.bytes = 0
+        self.bytes, self.kept_s = 0, 0.0
         self.joins_gone = 0
         """Joins in segments that are not kept any more (§4.3.3.3)."""
         self._number = first_number
@@ -92,6 +95,15 @@ class Segments:
             self.left_out_bytes += max(0, len(piece.data) - at - room)
             self._data += piece.data[at : at + room]
 
+    def listed(self) -> tuple[LiveSegment, ...]:
+        """Return the last segments, as many as a list must have."""
+        found: list[LiveSegment] = []
+        for each in reversed(self.kept):
+            if sum(one.duration_s for one in found) >= LISTED_MIN_S:
+                break
+            found.append(each)
+        return tuple(reversed(found))
+
     def end(self) -> None:
         """Keep what there is of the last one."""
         if self._filling is not None and self._filling.end is None and self._last is not None:
@@ -123,7 +135,9 @@ class Segments:
         )
         self.kept.append(made)
         self.bytes += len(made.data)
-        while len(self.kept) > KEPT_MAX_COUNT or (self.bytes > KEPT_MAX_BYTES and len(self.kept) > 1):
+        self.kept_s += made.duration_s
+        while self.kept_s > KEPT_MAX_S or (self.bytes > KEPT_MAX_BYTES and len(self.kept) > 1):
             gone = self.kept.popleft()
+            self.kept_s -= gone.duration_s
             self.bytes -= len(gone.data)
             self.joins_gone += gone.joins

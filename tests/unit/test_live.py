@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from itertools import groupby, pairwise
 
 import pytest
 
@@ -16,7 +16,7 @@ from edge_server.live.channel import LiveChannel
 from edge_server.live.mux import QUEUE_MAX_PACKETS, Slice, TsMux
 from edge_server.live.plan import LivePlan, parse_lives
 from edge_server.live.records import HEAD, NotARecord, read_head, write_record
-from edge_server.live.segments import KEPT_MAX_COUNT
+from edge_server.live.segments import KEPT_MAX_S, LISTED_MIN_S
 from edge_server.live.sound import adts_head, read_config
 from edge_server.live.timeline import Timeline
 from edge_server.live.track import TRACK_MAX_S, LiveTrack
@@ -223,8 +223,11 @@ def test_segments_begin_with_tables_and_a_key_picture_and_are_bounded() -> None:
     feed(made, 60.0)
     assert made.broadcast is not None
     kept = made.broadcast.segments.kept
-    assert len(kept) == KEPT_MAX_COUNT
-    assert [each.number for each in kept] == list(range(kept[0].number, kept[0].number + KEPT_MAX_COUNT))
+    assert LISTED_MIN_S < sum(each.duration_s for each in kept) <= KEPT_MAX_S
+    playlist = playlist_of(made.broadcast)
+    assert playlist is not None and playlist.segments[-1].uri == f"{kept[-1].number}.ts"
+    assert LISTED_MIN_S <= playlist.duration_s < LISTED_MIN_S + 2.1, "RFC 8216 §6.2.2: three target durations"
+    assert [each.number for each in kept] == list(range(kept[0].number, kept[0].number + len(kept)))
     for each in kept:
         assert each.duration_s == pytest.approx(2.0, abs=0.001)
         pids = [(each.data[at + 1] & 31) << 8 | each.data[at + 2] for at in range(0, 3 * 188, 188)]
@@ -381,3 +384,18 @@ def test_an_ended_list_is_forgotten_after_a_while() -> None:
     made.leave(now_s)
     made.tick(now_s + OFF_AIR_S + 1)
     assert made.broadcast is not None and made.broadcast.ended_s == now_s + OFF_AIR_S + 1
+
+
+def test_moments_of_segments_add_up_however_late_pictures_come() -> None:
+    """A player finds the next segment of a new list by them (hls.js left one out when they did not)."""
+    made, _ = channel()
+    made.begin(sound=False, now_s=0.0)
+    for n in range(500):
+        late_s = 0.3 * (n % 50 == 0 and n % 100 == 0)
+        key = n % 50 == 0
+        sample = Sample(Kind.KEY_PICTURE if key else Kind.PICTURE, n * FRAME, n * FRAME, KEY if key else PICTURE)
+        made.take(sample, n / 25 + late_s, BEGIN + timedelta(seconds=n / 25 + late_s))
+        made.tick(n / 25 + late_s)
+    assert made.broadcast is not None
+    for one, after in pairwise(made.broadcast.segments.kept):
+        assert (after.starts_at - one.starts_at).total_seconds() == pytest.approx(one.duration_s, abs=1e-4)
