@@ -114,6 +114,7 @@ def _release_inside() -> Door:
         take,
         (Corrupt, Untrusted),
         DECODED_MAX_BYTES,
+        peak_bytes=32 << 20,
         wrap=lambda data: _framed(raw[:4], data, rest),
     )
 

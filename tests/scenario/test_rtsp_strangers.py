@@ -225,7 +225,7 @@ async def test_the_configured_number_of_places_holds_and_is_told_in_words(lesson
 async def test_connections_are_limited_and_the_next_one_is_served_after_one_left(lesson: Edge) -> None:
     async with serving(lesson, connections=1) as service:
         async with box(service) as first:
-            assert " 200 " in await first.ask("OPTIONS")
+            assert " 200 " in await first.setup()
             async with box(service) as second:
                 assert await second.gone()
             assert service.counters["connections refused"] == 1
@@ -234,6 +234,20 @@ async def test_connections_are_limited_and_the_next_one_is_served_after_one_left
             assert third is not None
         async with box(service) as fourth:
             assert " 200 " in await fourth.ask("OPTIONS")
+
+
+async def test_connections_that_say_nothing_give_way_to_boxes_that_want_to_play(lesson: Edge) -> None:
+    """The oldest first; who has a session stays."""
+    async with serving(lesson, connections=3) as service, AsyncExitStack() as stack:
+        playing = await stack.enter_async_context(box(service))
+        assert " 200 " in await playing.setup()
+        silent = [await stack.enter_async_context(box(service)) for _ in range(2)]
+        await until(lambda: len(service._connections) == 3, "all places are taken")
+        late = await stack.enter_async_context(box(service))
+        assert " 200 " in await late.setup()
+        assert await silent[0].gone() and " 200 " in await silent[1].ask("OPTIONS")
+        assert " 200 " in await playing.ask("PLAY")
+        assert service.counters["connections gave way"] == 1 and not service.counters["connections refused"]
 
 
 async def test_a_box_that_vanishes_gives_back_place_and_lease(lesson: Edge) -> None:

@@ -109,6 +109,20 @@ class Connection:
                 self._close(session_id)
             self._writer.transport.abort()
 
+    @property
+    def peer(self) -> str:
+        """IP address of the other side."""
+        return self._peer
+
+    @property
+    def is_waiting(self) -> bool:
+        """Nothing is set up over it yet, or any more."""
+        return not self._sinks
+
+    def give_way(self) -> None:
+        """Hang up without a word, for somebody else."""
+        self._writer.transport.abort()
+
     def drain(self) -> None:
         """Say goodbye and hang up."""
         self._tell(Draining())

@@ -66,7 +66,7 @@ class RtspService:
         self._own_pacing = pacing is None
         self._library = Library(ctx.view, ctx.shelf, self.pacing.chunks)
         self._windows = windows
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # oldest first
         self._server: asyncio.Server | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -74,7 +74,7 @@ class RtspService:
         async with asyncio.TaskGroup() as group:
 
             def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                if len(self._connections) >= self._connections_max:
+                if len(self._connections) >= self._connections_max and not self._make_room():
                     self.counters["connections refused"] += 1
                     writer.transport.abort()
                     return
@@ -98,6 +98,21 @@ class RtspService:
         clock = self._ctx.clock
         while self._connections:
             await clock.sleep_until(clock.monotonic() + 0.05)
+
+    def _make_room(self) -> bool:
+        """Hang up on the oldest connection without a session, of the address that has most of them; else False.
+
+        Whoever opens connections and says nothing takes places from itself, not from boxes that want to play.
+        """
+        waiting = [each for each in self._connections if each.is_waiting]
+        if not waiting:
+            return False
+        of_address = Counter(each.peer for each in waiting)
+        first = max(waiting, key=lambda each: of_address[each.peer])
+        self._connections.pop(first)
+        self.counters["connections gave way"] += 1
+        first.give_way()
+        return True
 
     def _look(self, asked: Look) -> Shelved | Tuned | None:
         if asked.air is None:
@@ -145,7 +160,7 @@ class RtspService:
             writer,
             self.counters,
         )
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             await connection.run()
         except Exception:
@@ -153,4 +168,4 @@ class RtspService:
             self.counters["connections failed"] += 1
             log.exception("rtsp connection failed", peer=peer[0])
         finally:
-            self._connections.discard(connection)
+            self._connections.pop(connection, None)
