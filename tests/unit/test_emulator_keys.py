@@ -20,7 +20,7 @@ from tests.peers.scripted import HttpFiles, listening, make_media
 SECONDS = 12.0
 PAUSE = (Press(Key.PAUSE, 1.0, hold_s=0.3),)
 SEEK = (Press(Key.SEEK, 1.0, to_s=7.4),)
-TRICK = (Press(Key.TRICK, 1.0, hold_s=0.5, scale=2), Press(Key.TRICK, 0.5, hold_s=0.35, scale=-2))
+TRICK = (Press(Key.TRICK, 1.0, hold_s=0.9, scale=2), Press(Key.TRICK, 0.5, hold_s=0.6, scale=-2))
 END = (Press(Key.SEEK, 1.0, to_s=-3.0),)
 
 
