@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from base64 import b64decode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -70,25 +71,16 @@ def test_ffmpeg_plays_the_channel_now_and_a_span_of_the_past(edge: Served, live:
     now = int(get(f"{edge.http}api/v1/time").split(b'"unix_s":')[1].split(b".")[0].split(b",")[0])
     past = channel["catchup-source"].replace("{utc}", str(now - 60)).replace("{utcend}", str(now - 50))
     of_account = f"{edge.http}live/{USER}/{PASSWORD}/{CHANNEL}.{'ts' if live == 'ts' else 'm3u8'}"
-    for url in (channel["url"], past, of_account):
-        command = [
-            "ffmpeg",
-            "-nostdin",
-            "-v",
-            "error",
-            "-xerror",
-            "-i",
-            url,
-            "-t",
-            "3",
-            "-map",
-            "0:v:0",
-            "-f",
-            "null",
-            "-",
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        assert done.returncode == 0 and not done.stderr, (url, done.stderr)
+    quiet = ["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-i"]
+
+    def watch(url: str) -> subprocess.CompletedProcess[str]:
+        command = [*quiet, url, "-t", "3", "-map", "0:v:0", "-f", "null", "-"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    urls = (channel["url"], past, of_account)
+    with ThreadPoolExecutor(len(urls)) as pool:
+        for url, done in zip(urls, pool.map(watch, urls), strict=True):
+            assert done.returncode == 0 and not done.stderr, (url, done.stderr)
 
 
 @pytest.mark.stranger("tv_validate_file")
