@@ -16,6 +16,8 @@ IMAGE_PIXELS_MAX = 80_000_000
 IMAGE_FILE_MAX_BYTES = 50_000_000
 STEPS = ((600, 85), (600, 70), (600, 50), (480, 50), (360, 40), (240, 35))
 """(widest pixels, JPEG quality), tried in this order until the page is light enough."""
+ONE_MAX_BYTES = 230_000
+"""One image, so that a screen with it stays below the weight of a page."""
 LARGE = (1176, 552)
 """Room for a picture on a television of 1280 by 720."""
 LARGER = 1.15
@@ -65,7 +67,7 @@ def write_images(
     for width, quality in STEPS:
         made = {name: _jpeg(_narrowed(picture, width), quality) for name, picture in pictures.items()}
         total = sum(len(data) for _, data in made.values())
-        if total <= budget_bytes:
+        if total <= budget_bytes and all(len(data) <= ONE_MAX_BYTES for _, data in made.values()):
             flowing = {name: _written(out, name, *each) for name, each in made.items()}
             return WrittenImages(flowing, _large(pictures, flowing, out, quality))
     raise Refused(RefusalReason.TOO_HEAVY, f"images of {total} bytes, at most {budget_bytes}")

@@ -129,6 +129,24 @@ def test_heavy_images_are_made_light(tmp_path: Path) -> None:
     assert found.page.length_bytes + sum(each.length_bytes for _, each in found.assets) <= 300_000
 
 
+def test_no_screen_is_heavier_than_a_page(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    (tmp_path / "p").mkdir()
+    for name, size in (("a", (600, 670)), ("b", (700, 560)), ("c", (600, 500))):
+        noise = random.integers(0, 255, (size[1], size[0], 3), np.uint8)
+        Image.fromarray(noise).save(tmp_path / "p" / f"{name}.png")
+    for body in ('<p>字</p><img src="a.png">', '<img src="a.png"><img src="b.png"><img src="c.png">'):
+        work = tmp_path / f"work{len(body)}"
+        found, _ = made(page(tmp_path / "p", body), work)
+        files = {name: each for name, each in (*found.assets, *found.screens)}
+        screens = [name for name, each in files.items() if each.media_type.startswith("text/html")]
+        assert {name.split("-")[0] for name in screens} == {"tv", "gbk"}
+        for name in screens:
+            text = files[name].file.read_bytes()
+            shown = set(re.findall(rb'src="([^"/]*)"', text))
+            assert len(text) + sum(files[each.decode()].length_bytes for each in shown) <= 280_000, (name, shown)
+
+
 @pytest.mark.parametrize(
     ("reference", "reason"),
     [
