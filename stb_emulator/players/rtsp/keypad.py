@@ -130,7 +130,7 @@ class Keypad:
             receiver.go_on(number)
         else:
             self._playing.decoder.cut(pressing)
-            receiver.divide(number, now)
+            receiver.divide(number)
         if pressing.key is Key.TRICK and self._press is not None:
             self.hold_due = now + self._press.hold_s
         else:

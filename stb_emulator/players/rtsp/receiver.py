@@ -18,8 +18,9 @@ REORDER_MAX_PACKETS = 32
 MP2T_PAYLOAD_TYPE = 33
 HELD_MAX_PACKETS = 1024
 """Datagrams kept between a key and its answer."""
-SEARCH_MAX_S = 0.5
-"""How long the first datagram of a new place is looked for; then whatever comes counts as new."""
+SEARCH_MAX_PACKETS = 512
+"""Among so many datagrams the first one of a new place is looked for; then whatever comes counts as new. On a busy
+machine old ones may lie in the socket for seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,8 @@ class Receiver:
         self._held: deque[tuple[bytes, float]] | None = None
         self._from: int | None = None
         """Sequence number of the first packet of a new place; what is older is late, and not wanted."""
-        self._search_until: float | None = None
-        """Until when the first datagram of a new place is looked for."""
+        self._search_left = 0
+        """Among how many datagrams the first one of a new place is still looked for."""
         self._continuity_before = 0
         decoder.start("h264" if shape.media == "h264" else "mpegts")
 
@@ -72,7 +73,7 @@ class Receiver:
         if self._held is not None:
             self._held.append((data, now))
             return
-        if self._search_until is not None and not self._is_new(data, now):
+        if self._search_left and not self._is_new(data):
             return
         self._tally.bytes += len(data)
         limit = self._shape.frame_max_bytes
@@ -119,7 +120,7 @@ class Receiver:
         if self._shape.datagrams or self._shape.rtp:
             self._held = deque(maxlen=HELD_MAX_PACKETS)
 
-    def divide(self, sequence: int | None, now: float) -> None:
+    def divide(self, sequence: int | None) -> None:
         """The key is answered: forget where the stream was.
 
         Neither sequence numbers nor continuity counters need run on. RTP-Info's ``sequence`` says what is new; without
@@ -131,14 +132,14 @@ class Receiver:
         self._sequence.restart()
         self._h264 = Depacketizer(self._shape.parameter_sets)
         self._next = self._from = None
-        self._search_until = None
+        self._search_left = 0
         if self._shape.rtp and sequence is not None:
             self._next = self._from = sequence
         elif not self._shape.datagrams:
             held.clear()
         elif self._shape.datagrams and self._shape.media == "mpegts":
-            self._search_until = now + SEARCH_MAX_S
-        if self._search_until is None:
+            self._search_left = SEARCH_MAX_PACKETS
+        if not self._search_left:
             self._settle()
         for data, arrived in held:
             self.take(data, arrived)
@@ -152,7 +153,7 @@ class Receiver:
 
     def _settle(self) -> None:
         """What comes now is new: counters begin anew, and errors so far are kept."""
-        self._search_until = None
+        self._search_left = 0
         self._continuity_before += self._continuity.continuity_errors + self._continuity.sync_errors
         self._continuity = ContinuityMeter()
 
@@ -197,7 +198,7 @@ class Receiver:
             self._next = (self._next + 1) & 0xFFFF
             self._deliver(*held)
 
-    def _is_new(self, data: bytes, now: float) -> bool:
+    def _is_new(self, data: bytes) -> bool:
         """Tell the first datagram of a new place: its counters do not run on, or say that they need not."""
         payload = data
         if self._shape.rtp:
@@ -209,7 +210,8 @@ class Receiver:
             meter.feed(payload)
         is_found = meter.discontinuities > marks or meter.continuity_errors > errors
         meter.continuity_errors = errors
-        if is_found or self._search_until is None or now >= self._search_until:
+        self._search_left -= 1
+        if is_found or not self._search_left:
             self._settle()
             return True
         return False
