@@ -8,11 +8,13 @@ import pytest
 from runtime.clock import SystemClock
 from stb_emulator.boxes import Box, load_all
 from stb_emulator.observe import Observation, Offer
+from stb_emulator.observe.decoder import Decoder
 from stb_emulator.observe.leg import Leg
 from stb_emulator.observe.pressing import end_fault
 from stb_emulator.observe.tally import Tally
 from stb_emulator.observe.timeline import BufferModel
 from stb_emulator.players import Key, Press
+from stb_emulator.players.rtsp.receiver import Receiver, Shape
 from stb_emulator.seat import Seat
 from tests.peers.rtsp_keys import RtspKeys
 from tests.peers.scripted import HttpFiles, listening, make_media
@@ -191,3 +193,26 @@ def test_the_end_is_judged_only_of_boxes_that_could_go_there() -> None:
     able.press(Key.SEEK, 0.0, "PLAY")
     unable.no_key(Key.SEEK, 0.0, "no keys")
     assert end_fault(able) is not None and end_fault(unable) is None
+
+
+async def test_old_datagrams_that_come_late_do_not_belong_to_the_new_place(ts: bytes) -> None:
+    decoder = Decoder(want_s=None, buffer=lambda: BufferModel(1.0, 1.0), silence_s=5, now=SystemClock().monotonic)
+    receiver = Receiver(Shape(False, 33, "mpegts", datagrams=True), decoder, lambda: None)
+    pieces = [ts[at : at + 1316] for at in range(0, len(ts), 1316)]
+    for piece in pieces[:30]:
+        receiver.take(piece, 0.0)
+    pressing = decoder.tally.press(Key.SEEK, 0.0, "PLAY")
+    receiver.doubt()
+    receiver.take(pieces[30], 0.0)
+    decoder.cut(pressing)
+    receiver.divide(None)
+    for piece in pieces[31:90]:
+        receiver.take(piece, 9.0)
+    begin = RtspKeys(ts, SECONDS).starts[7]
+    for at in range(begin, len(ts), 1316):
+        receiver.take(ts[at : at + 1316], 9.0)
+    receiver.finish()
+    tally = await decoder.finish()
+    code = tally.leg.numbers.result()
+    assert code is not None and code.first == 175 and code.perfect
+    assert tally.continuity_errors == 0
