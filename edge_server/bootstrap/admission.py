@@ -37,6 +37,10 @@ class Admission:
         """Look at the path of a request."""
         return self.tickets.door(path, self.clock.monotonic())
 
+    def viewers(self) -> int:
+        """Count who watches over HTTP now."""
+        return self.watching.count(self.clock.monotonic())
+
     def ticket(self, item_id: str) -> str | None:
         """Give a ticket for an item as a path prefix, empty when none is needed; None when as many watch as may."""
         if not self.tickets.required:

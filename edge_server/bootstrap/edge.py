@@ -303,6 +303,7 @@ class Edge:
             boxes=lambda: self._presence.count(self.clock.monotonic()),
             admission=admission,
             state=state,
+            by_address=rtsp.sent_bytes,
         )
         dialects: list[Dialect] = list(gather(portal, "DIALECT", Dialect).values())  # type: ignore[type-abstract]
         http = HttpPort(
@@ -353,17 +354,12 @@ class Edge:
             wake = poller.wake
         if config.verify_days > 0:
             stack.append(Scrubber(self.store, self.clock, round_days=config.verify_days, on_damage=wake))
-        ways: dict[str, Callable[[], int]] = {
-            "http": lambda: admission.watching.count(self.clock.monotonic()),
-            "rtsp": lambda: len(viewings),
-            "whep": lambda: len(whep),
-        }
         return Running(
             stack,
             http,
             rtsp,
             heard=lambda: self._presence.count(self.clock.monotonic()),
-            watching=lambda: {name: count() for name, count in ways.items()},
+            watching=lambda: {"http": admission.viewers(), "rtsp": len(viewings), "whep": len(whep)},
             studying=village.studying,
         )
 

@@ -59,8 +59,9 @@ def make_village(
     boxes: Callable[[], int],
     admission: Admission,
     state: Callable[[PortalRequest], PortalState],
+    by_address: Callable[[str], int],
 ) -> Village:
-    """Make it; ``boxes`` counts those that were heard lately.
+    """Make it; ``boxes`` counts those that were heard lately, ``by_address`` what left by RTSP.
 
     Raises:
         runtime.settings.ConfigError: a setting makes no sense.
@@ -112,7 +113,12 @@ def make_village(
         return tuple(sorted({each.station for each in book if not each.until}))
 
     desk = VillageDesk(
-        root, recorder, clock, random=secrets.SystemRandom().randrange, delivered=admission.watching.sent_bytes
+        root,
+        recorder,
+        clock,
+        random=secrets.SystemRandom().randrange,
+        delivered=admission.watching.sent_bytes,
+        by_address=by_address,
     )
     pages = VillagePages(desk, read=read_request, state=state, look=look, prefix=prefix, stations=stations)
     heart = None

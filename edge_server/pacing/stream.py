@@ -273,6 +273,12 @@ class Stream:
         return self.due_s[0] == inf and self.playing
 
     @property
+    def sent_bytes(self) -> int:
+        """Return how much payload was sent so far; while the pacer works on it, a packet more or less."""
+        new, strides, block = self.index - self._counted, self.packets.strides, self.block
+        return self._octets_sent + (new * strides[block] if new > 0 and block < len(strides) else 0)
+
+    @property
     def end_at(self) -> float:
         """Monotonic second at which the clock will be at the end."""
         return self.media_zero + self._clock_end_s

@@ -55,6 +55,10 @@ class Studying(msgspec.Struct, frozen=True, kw_only=True):
     began_s: float
     viewing: int
     """Of the ticket whose media count."""
+    remote: str = ""
+    """Address from which it was begun; media by RTSP count for an address."""
+    by_address_bytes: int = 0
+    """That had left for the address before."""
     media_bps: int
     """Average of the lesson; tells how much time so many bytes are."""
     head_count: int = 0
@@ -95,7 +99,17 @@ class StudySessions:
         return self._table.get(station)
 
     def begin(
-        self, station: str, *, item_id: str, media_bps: int, now: datetime, now_s: float, plan: str = "", heads: int = 0
+        self,
+        station: str,
+        *,
+        item_id: str,
+        media_bps: int,
+        now: datetime,
+        now_s: float,
+        plan: str = "",
+        heads: int = 0,
+        remote: str = "",
+        by_address_bytes: int = 0,
     ) -> tuple[Studying, SessionRecord | None]:
         """Begin; one that is still running there ends, and its record is returned, too.
 
@@ -115,6 +129,8 @@ class StudySessions:
             viewing=self._random((1 << 63) - 1) + 1,
             media_bps=max(1, media_bps),
             head_count=heads,
+            remote=remote,
+            by_address_bytes=by_address_bytes,
             next_challenge_s=now_s + self._between(FIRST_CHALLENGE_S),
             last_seen_s=now_s,
             last_seen_at=now,

@@ -38,11 +38,21 @@ log = structlog.get_logger()
 class VillageDesk:
     """A ``runtime.service.Service``."""
 
-    def __init__(self, root: Path, recorder: Recorder, clock: Clock, *, random: Random, delivered: Delivered) -> None:
-        """``random`` must not be foreseeable; nothing is read yet."""
+    def __init__(
+        self,
+        root: Path,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        random: Random,
+        delivered: Delivered,
+        by_address: Callable[[str], int] = lambda remote: 0,
+    ) -> None:
+        """``random`` must not be foreseeable, ``by_address`` tells what left by RTSP; nothing is read yet."""
         self.sessions = StudySessions(random)
         self.recorder = recorder
         self._kept, self._clock, self._random, self._delivered = root / KEPT_NAME, clock, random, delivered
+        self._by_address = by_address
         self._earlier: dict[str, tuple[int, int]] = {}
         """Of each session: bytes before the count of its viewing began anew, and that count at the last look."""
         self._writing = asyncio.Lock()
@@ -70,7 +80,9 @@ class VillageDesk:
                 self.look(each.station)
         await self._keep()
 
-    async def begin(self, station: str, *, item_id: str, media_bps: int, plan: str, heads: int) -> Studying:
+    async def begin(
+        self, station: str, *, item_id: str, media_bps: int, plan: str, heads: int, remote: str
+    ) -> Studying:
         """Begin a session.
 
         Raises:
@@ -87,6 +99,8 @@ class VillageDesk:
             now_s=self._clock.monotonic(),
             plan=plan,
             heads=heads,
+            remote=remote,
+            by_address_bytes=self._by_address(remote),
         )
         await self._keep()
         return begun
@@ -195,7 +209,7 @@ class VillageDesk:
         if count < last:
             before += last
         self._earlier[found.session] = before, count
-        return before + count
+        return before + count + max(0, self._by_address(found.remote) - found.by_address_bytes)
 
     async def _keep(self) -> None:
         if not self.sessions.changed:

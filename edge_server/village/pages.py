@@ -203,6 +203,7 @@ class VillagePages:
                 media_bps=rendition.average_bps if rendition else 1,
                 plan=form.get("plan", "")[:64],
                 heads=count_in(form.get("heads", "")) or 0,
+                remote=visit.asker.request.remote,
             )
         except StationsFull:
             return self._say(visit, 503, "同时学习的站点太多，请稍后", "Too many stations study now; try later")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -237,3 +240,18 @@ async def test_every_page_of_the_village_is_walked_by_keys(edge: Served, look: L
         await page.wait_for_selector(".here")
         await reach_all(page, "ended")
         await judged_by_axe(page, "ended")
+
+
+@pytest.mark.stranger("ffmpeg")
+async def test_what_an_old_box_plays_by_rtsp_counts_for_its_session(edge: Served, box: aiohttp.ClientSession) -> None:
+    await settle_in(box, "v-003")
+    command = f"ffmpeg -v error -rtsp_transport tcp -i {edge.rtsp}vod/{edge.video}.mpg -f null -".split()
+    play = partial(subprocess.run, command, check=True, timeout=40)
+    await asyncio.to_thread(play)  # before the session: counts for nothing
+    await at(box, "/study/begin", item=edge.video)
+    await asyncio.to_thread(play)
+    await at(box, "/study/end", anyway="1")
+    records = [each for each in spooled(edge, "session") if isinstance(each, SessionRecord)]
+    one = (edge.edge / "derived").rglob("*.ts")
+    length = max(file.stat().st_size for file in one)
+    assert 0.8 * length < records[-1].delivered_bytes < 1.2 * length

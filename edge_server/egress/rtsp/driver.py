@@ -82,6 +82,8 @@ class Connection:
         self._chunks = chunks
         self._reader, self._writer, self._counters = reader, writer, counters
         self._sinks: dict[str, Sink] = {}
+        self._sent_bytes = 0
+        """By sessions that are over."""
         self._over = False
         self._limit: asyncio.Timeout | None = None
         """Of the read that is going on."""
@@ -113,6 +115,11 @@ class Connection:
     def peer(self) -> str:
         """IP address of the other side."""
         return self._peer
+
+    @property
+    def sent_bytes(self) -> int:
+        """How much media left by this connection."""
+        return self._sent_bytes + sum(each.stream.sent_bytes for each in self._sinks.values())
 
     @property
     def is_waiting(self) -> bool:
@@ -282,6 +289,7 @@ class Connection:
         if sink is None:
             return
         self._stop(session_id, goodbye=sink.stream.playing and not self._writer.is_closing())
+        self._sent_bytes += sink.stream.sent_bytes
         del self._sinks[session_id]
         for each in sink.descriptors():
             asyncio.get_running_loop().remove_reader(each)

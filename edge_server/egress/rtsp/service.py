@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 
 import structlog
@@ -21,6 +21,8 @@ from edge_server.pacing.service import Pacing
 from edge_server.sessions.viewing import Viewings
 
 BACKLOG_MAX_COUNT = 512
+PEERS_MAX_COUNT = 4096
+"""Addresses of which is remembered what left for them."""
 
 log = structlog.get_logger()
 
@@ -68,6 +70,13 @@ class RtspService:
         self._windows = windows
         self._connections: dict[Connection, None] = {}  # oldest first
         self._server: asyncio.Server | None = None
+        self._sent_bytes: OrderedDict[str, int] = OrderedDict()
+        """To each address, by connections that are over."""
+
+    def sent_bytes(self, remote: str) -> int:
+        """Return how much media left for an address since the start, or since PEERS_MAX_COUNT others came."""
+        mine = (each.sent_bytes for each in self._connections if each.peer == remote)
+        return self._sent_bytes.get(remote, 0) + sum(mine)
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Listen until cancelled."""
@@ -169,3 +178,7 @@ class RtspService:
             log.exception("rtsp connection failed", peer=peer[0])
         finally:
             self._connections.pop(connection, None)
+            if sent := connection.sent_bytes:
+                self._sent_bytes[connection.peer] = self._sent_bytes.pop(connection.peer, 0) + sent
+                while len(self._sent_bytes) > PEERS_MAX_COUNT:
+                    self._sent_bytes.popitem(last=False)
