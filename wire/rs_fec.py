@@ -4,7 +4,7 @@ A block of ``k`` consecutive RTP packets is protected by ``m`` parity packets. E
 with zeros to the longest one; parity row ``i`` is the sum over all packets of ``G[i][j] * packet[j]`` in GF(2^8) modulo
 x^8 + x^4 + x^3 + x^2 + 1. ``G`` is the systematic generator of the code that evaluates a polynomial of degree below
 ``k`` at ``k + m`` points: row ``i`` holds the Lagrange basis of the first ``k`` points, taken at point ``k + i``. Two
-choices of points are met: the numbers 0, 1, 2 … (operators' streams of 100 + 5 packets), and the powers of x.
+choices of points are met in operators' streams: the numbers 0, 1, 2 … (100 + 5 packets), and the powers of x (48 + 3).
 """
 
 from __future__ import annotations

@@ -24,11 +24,13 @@ def lose(packets: list[bytes], gone: set[int]) -> dict[int, bytes]:
 
 
 def test_the_generator_is_the_one_of_operators_streams() -> None:
-    """Coefficients that were worked out from captures of a 100 + 5 stream."""
+    """Coefficients that were worked out from captures of a 100 + 5 stream, and of another of 48 + 3."""
     rows = generator(100, 5)
     assert rows[0, :8].tobytes().hex() == "208589dfd065b2f4" and rows[0, -4:].tobytes().hex() == "1b1c1214"
     assert rows[3, :4].tobytes().hex() == "df898520"
     assert rows[4, :8].tobytes().hex() == "3c66a811ccfa416f" and rows[4, -2:].tobytes().hex() == "c4d8"
+    others = generator(48, 3, "powers")
+    assert [row[:8].tobytes().hex() for row in others] == ["d04e3563056b9071", "e750837aaabf7752", "3dde239bad77e48e"]
 
 
 @pytest.mark.parametrize("parity_count", [5, 16, 40])
