@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from edge_server.bootstrap.edge import Running
 from edge_server.cli.common import open_edge
@@ -88,6 +89,24 @@ def group_settings(village: Village) -> tuple[str, dict[str, Any]]:
     return f"igmp://{group}:{port}?fcc=127.0.0.1:{fcc}", settings
 
 
+def wait_for_key(url: str, within_s: float = 30.0) -> None:
+    """Wait until a key picture has gone to a group: before, a box is told to join, and rightly gets no burst."""
+    parts = urlsplit(url)
+    group, port = str(parts.hostname), int(parts.port or 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((group, port))
+        member = socket.inet_aton(group) + socket.inet_aton("127.0.0.1")
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+        sock.settimeout(within_s)
+        for _ in range(20_000):
+            data = sock.recv(2048)[12:]
+            packets = [data[at : at + 188] for at in range(0, len(data) - 187, 188)]
+            if any(each[3] & 0x20 and each[4] and each[5] & 0x40 for each in packets):  # random_access_indicator
+                return
+    raise AssertionError("no key picture in the group")
+
+
 @asynccontextmanager
 async def full_edges(village: Village, room: Running, **settings: Any) -> AsyncIterator[tuple[str, ...]]:
     """Serve from two edges without a free place: one sends on to where there is room, the other in a circle."""
@@ -119,6 +138,8 @@ async def attempt(
             group, more = group_settings(village)
             settings |= more
         serving = await opened.enter_async_context(edge_of(village, **settings))
+        if group:
+            await asyncio.to_thread(wait_for_key, group)
         crowded: tuple[str, ...] = ()
         if any(each.name == "D18" for each in rows):
             alone = {name: value for name, value in settings.items() if name not in PORT_SETTINGS}

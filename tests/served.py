@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -59,8 +63,24 @@ class Served:
         return int(self.rtsp.rstrip("/").rsplit(":", 1)[1])
 
 
+@lru_cache(maxsize=1)
+def _template() -> tuple[Path, str, str]:
+    """Publish once in this process; the folder lasts as long as the process."""
+    folder = Path(tempfile.mkdtemp(prefix="published-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder, *_publish(folder)
+
+
 def published(root: Path) -> tuple[str, str]:
     """Make a platform with two lessons and an edge that has synced them; return the item ids."""
+    template, video, page = _template()
+    shutil.copytree(template, root, symlinks=True, dirs_exist_ok=True)
+    settings = root / "edge" / "edge.toml"
+    settings.write_text(settings.read_text(encoding="utf-8").replace(str(template), str(root)), encoding="utf-8")
+    return video, page
+
+
+def _publish(root: Path) -> tuple[str, str]:
     make_counted_lesson(root / "lesson.mp4", frames=FRAMES, title="安全用电", seed=3)
     make_picture_text(root / "notice", "春耕备耕")
     central, edge = str(root / "central"), str(root / "edge")

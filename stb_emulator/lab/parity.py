@@ -107,7 +107,9 @@ def compare(
         for row in rows:
             if row.lesson == item and row.box in told:
                 told[row.box].append(row.announced_s)
-        found += _compare_lengths(item, {box: [s for s in each if s is not None] for box, each in told.items()})
+        units = {box: offer.announced_unit_s for box, offer in offers_of.items() if offer is not None}
+        lengths = {box: [s for s in each if s is not None] for box, each in told.items()}
+        found += _compare_lengths(item, lengths, units)
     found += _compare_order({box: list(offers) for box, offers in seen.items() if offers})
     for row in rows:
         if not row.ok and row.lesson in seen.get(row.box, {}):
@@ -178,7 +180,7 @@ def _compare_item(item: str, offers: Mapping[str, Offer | None]) -> list[Differe
     return found
 
 
-def _compare_lengths(item: str, told: Mapping[str, Sequence[float]]) -> list[Difference]:
+def _compare_lengths(item: str, told: Mapping[str, Sequence[float]], units: Mapping[str, float]) -> list[Difference]:
     """Compare how long an item is, as each box was told by its list, its SDP or its playlist."""
     said = sorted(each for lengths in told.values() for each in lengths)
     middle = said[len(said) // 2] if said else 0.0
@@ -186,7 +188,7 @@ def _compare_lengths(item: str, told: Mapping[str, Sequence[float]]) -> list[Dif
     return [
         Difference(kind="duration", box=box, item_id=item, here=f"{each:.3f}", elsewhere=f"{middle:.3f}")
         for box, each in furthest.items()
-        if abs(each - middle) > DURATION_WITHIN_S
+        if abs(each - middle) > max(DURATION_WITHIN_S, units.get(box, 0.0))
     ]
 
 

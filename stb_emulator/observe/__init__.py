@@ -68,6 +68,8 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """A portal-private key with which the address can be asked for."""
     announced_s: float | None = None
     """Duration that the portal states, seconds."""
+    announced_unit_s: float = 0.0
+    """What the dialect counts durations in, where that is coarse: 1 for whole seconds, the rest cut off."""
     live: bool = False
     """Listed among the channels: it need not have an end."""
 

@@ -85,6 +85,7 @@ class XtreamPortal:
             column=titles.get(category, ""),
             family=family,
             url=f"{self._media}/{folder}/{user}/{word}/{stream_id}.{ending}",
+            announced_unit_s=1.0,
             live=kind == "live",
         )
 

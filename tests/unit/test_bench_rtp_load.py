@@ -119,12 +119,11 @@ def test_arrival_is_when_the_kernel_got_it_not_when_it_was_read(watching: Watchi
     watching.read(1, frame(1, payload))
     before = time.time()
     watching.playing[1].send(frame(2, payload))
-    there = time.time()
-    while time.time() == there:
-        pass
+    time.sleep(0.2)  # the kernel hands it over when it likes, but long before this
+    late = time.time()
     watching.reader.drain()
     (_, first, _), (_, arrivals, _) = watching.ledger.samples
-    assert first[0] <= before <= arrivals[0] <= there
+    assert first[0] <= before <= arrivals[0] < late
 
 
 def test_who_hangs_up_or_sends_no_frames_is_closed(watching: Watching) -> None:

@@ -115,6 +115,7 @@ def test_sticks_are_found_two_levels_deep_and_links_are_not(tmp_path: Path) -> N
 
 def test_the_last_events_are_remembered_and_no_more() -> None:
     handler, log = RecentEvents(), logging.getLogger("test.recent")
+    log.setLevel(logging.DEBUG)
     log.addHandler(handler)
     try:
         log.info("not this")

@@ -45,6 +45,8 @@ def test_boxes_that_agree() -> None:
         ((*ALL[:2], offer("3", column="法律")), [("column", "odd", "3")]),
         ((*ALL[:2], offer("3", family="picture_text")), [("family", "odd", "3")]),
         ((*ALL[:2], offer("3", announced_s=60.2)), [("duration", "odd", "3")]),
+        ((*ALL[:2], offer("3", announced_s=59.1, announced_unit_s=1.0)), []),
+        ((*ALL[:2], offer("3", announced_s=58.9, announced_unit_s=1.0)), [("duration", "odd", "3")]),
         ((ALL[1], ALL[0], ALL[2]), [("order", "odd", "")]),
         ((*ALL, offer("4")), [("missing", "a", "4"), ("missing", "b", "4")]),
         ((), [("missing", "odd", "1"), ("missing", "odd", "2"), ("missing", "odd", "3")]),

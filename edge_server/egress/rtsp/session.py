@@ -12,7 +12,7 @@ from edge_server.pacing.stream import Stream
 from wire.rtsp import Headers
 
 REPEAT_NOTICE_S = 2.0
-CLOSE_AFTER_END_S = 10.0
+CLOSE_AFTER_END_S = 30.0
 
 
 @dataclass(slots=True)
