@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from urllib.parse import quote
 
 from aiohttp import web
 
@@ -19,6 +18,7 @@ from edge_server.portal import PortalReply, PortalRequest, PortalState
 from edge_server.portal.web.lessons import RENDITION_FOR_NEW
 from edge_server.portal.web.listing import part_of, shorten
 from edge_server.portal.web.paper import Asker, Papers, asker_of, text
+from edge_server.sessions.failures import Failures
 from edge_server.sessions.study import EFFECTIVE_MIN_S, StationsFull, Studying
 from edge_server.village import health
 from edge_server.village.asked import (
@@ -31,10 +31,16 @@ from edge_server.village.asked import (
 )
 from edge_server.village.desk import Need, VillageDesk, day_of
 from edge_server.village.health import Vitals
+from edge_server.village.replies import sent, to
 
 PLANS_AHEAD = timedelta(days=31)
 ITEMS_SHOWN_MAX_COUNT = 12
 STATIONS_SHOWN_MAX_COUNT = 60
+FORMS_OF_ONE_MAX_COUNT = 60
+"""In a minute, from one address: a hall full of phones behind one of them."""
+FORMS_MAX_COUNT = 20_000
+"""In an hour, from all: some 10 MB of records."""
+ADDRESSES_MAX_COUNT = 4096
 FAULTS = (
     ("no-picture", "有声音没有图像", "Sound but no picture"),
     ("no-sound", "有图像没有声音", "Picture but no sound"),
@@ -88,6 +94,7 @@ class VillagePages:
         self._desk, self._read, self._state, self._look = desk, read, state, look
         self._prefix, self._stations = prefix, stations
         self._papers = Papers("edge_server.village")
+        self._forms = Failures(ADDRESSES_MAX_COUNT)
 
     def routes(self) -> list[web.RouteDef]:
         """Offer the pages."""
@@ -120,8 +127,8 @@ class VillagePages:
         async def answer(request: web.Request) -> web.Response:
             visit = await self._visit(request)
             if not visit.station and request.path != "/study/station":
-                return _sent(_to("/study/station"))
-            return _sent(await page(visit, request))
+                return sent(to("/study/station"))
+            return sent(await page(visit, request))
 
         return answer
 
@@ -130,21 +137,32 @@ class VillagePages:
             visit = await self._visit(request)
             asked = visit.asker.request
             if not is_own_form(asked.headers, asked.host):
-                return _sent(self._say(visit, 403, "请从本机页面操作", "Use the pages of this edge"))
+                return sent(self._say(visit, 403, "请从本机页面操作", "Use the pages of this edge"))
             if not visit.station and request.path != "/study/station":
-                return _sent(_to("/study/station"))
+                return sent(to("/study/station"))
+            if not self._may_record(asked.remote, visit.state.monotonic_s):
+                return sent(self._say(visit, 429, "操作太频繁，请过一分钟再试", "Too often; try again in a minute"))
             try:
-                return _sent(await action(visit, request))
+                return sent(await action(visit, request))
             except RecordError:
-                return _sent(self._say(visit, 400, "填写的内容有误，请检查", "Something in the form does not fit"))
+                return sent(self._say(visit, 400, "填写的内容有误，请检查", "Something in the form does not fit"))
             except OSError:
                 words = (
                     "没有记录下来：磁盘已满或损坏。请打电话报修",
                     "Not recorded: the disk is full or broken. Call for help",
                 )
-                return _sent(self._say(visit, 503, *words))
+                return sent(self._say(visit, 503, *words))
 
         return answer
+
+    def _may_record(self, remote: str, now_s: float) -> bool:
+        """Keep one who taps without end from filling the spool, in which real records must find room."""
+        forms, limits = self._forms, ((remote, FORMS_OF_ONE_MAX_COUNT, 60.0), ("", FORMS_MAX_COUNT, 3600.0))
+        if any(forms.wait_s(who, most, window_s, now_s) > 0 for who, most, window_s in limits):
+            return False
+        for who, most, _ in limits:
+            forms.note(who, most, now_s)
+        return True
 
     async def _visit(self, request: web.Request) -> Visit:
         asked = await self._read(request)
@@ -162,7 +180,7 @@ class VillagePages:
         if not station:
             return self._say(visit, 400, "站点编号用数字和字母", "The code of a station has digits and letters")
         kept = f"{STATION_COOKIE}={station}; Path=/; Max-Age={STATION_KEPT_S}; SameSite=Lax; HttpOnly"
-        return _to("/study", ("Set-Cookie", kept))
+        return to("/study", ("Set-Cookie", kept))
 
     # ---- plan and session ----
 
@@ -207,12 +225,12 @@ class VillagePages:
             )
         except StationsFull:
             return self._say(visit, 503, "同时学习的站点太多，请稍后", "Too many stations study now; try later")
-        return _to("/study/now")
+        return to("/study/now")
 
     async def _now(self, visit: Visit, request: web.Request) -> PortalReply:
         running = self._running(visit)
         if running is None:
-            return _to("/study")
+            return to("/study")
         found, item = running
         sources: list[str] = []
         if item is not None and item.renditions:
@@ -236,14 +254,14 @@ class VillagePages:
         if count is None:
             return self._say(visit, 400, "人数用数字填写", "Write the head-count in digits")
         self._desk.sessions.heads(visit.station, count)
-        return _to("/study/now")
+        return to("/study/now")
 
     async def _answer(self, visit: Visit, request: web.Request) -> PortalReply:
         right = self._desk.sessions.answer(visit.station, visit.form.get("code", ""), visit.state.monotonic_s)
         ended = visit.form.get("then") == "end" and right
         if ended:
             return await self._end(visit, request)
-        return _to("/study/now?said=" + ("right" if right else "late" if right is None else "wrong"))
+        return to("/study/now?said=" + ("right" if right else "late" if right is None else "wrong"))
 
     async def _end(self, visit: Visit, request: web.Request) -> PortalReply:
         found = self._desk.sessions.ask_now(visit.station, visit.state.monotonic_s)
@@ -251,7 +269,7 @@ class VillagePages:
             return self._papers.write("last.html", visit.asker, code=found.challenge.code)
         record = await self._desk.end(visit.station)
         if record is None:
-            return _to("/study")
+            return to("/study")
         return self._papers.write(
             "ended.html", visit.asker, record=record, item=visit.state.view.item(record.item_id), least=EFFECTIVE_MIN_S
         )
@@ -370,17 +388,3 @@ class VillagePages:
 
 
 _Handler = Callable[[web.Request], Awaitable[web.Response]]
-
-
-def _to(path: str, *fields: tuple[str, str]) -> PortalReply:
-    return PortalReply(303, headers=(("Location", quote(path, safe="/?=&")), ("Cache-Control", "no-store"), *fields))
-
-
-def _sent(reply: PortalReply) -> web.Response:
-    response = web.Response(status=reply.status, body=reply.body)
-    response.headers["Content-Type"] = reply.media_type
-    for name, value in reply.headers:
-        if name != "Cache-Control":
-            response.headers.add(name, value)
-    response.headers["Cache-Control"] = "no-store"
-    return response

@@ -67,6 +67,9 @@ class _Viewer:
         await self._peer.setLocalDescription(await self._peer.createOffer())
         self._widen()
         offer = self._peer.localDescription.sdp.encode()
+        if b"a=candidate:" not in offer:
+            english = "no address but loopback, which WebRTC does not use"
+            raise PlayError(Stage.SETUP, "本机除回环外没有网络地址，WebRTC 用不了", english)
         url, line = self._playing.offer.url, self._playing.line
         for _ in range(HOPS + 1):
             headers = {"Content-Type": SDP, "Accept": SDP}

@@ -74,8 +74,9 @@ def main(face: str, server: str, port: str, group: str, group_port: str, own: st
                 kind = packet[0] & 0x1F
                 if kind == answers:
                     told.setdefault("answer", packet.hex())
-                elif kind == says_join and "join_s" not in told:
-                    told["join_s"] = now
+                elif kind == says_join and "media_before_join" not in told:
+                    waits = media is not None and bool(select.select([media], [], [], 0)[0])
+                    told["media_before_join"] = bool(arrived) or waits
                     joined.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, membership)
                 continue
             sequence = int.from_bytes(packet[2:4], "big")
@@ -101,7 +102,6 @@ def main(face: str, server: str, port: str, group: str, group_port: str, own: st
     order = sorted(kept, key=lambda each: (each - first + 0x8000) & 0xFFFF)
     told["gaps"] = sum((after - before) & 0xFFFF != 1 for before, after in pairwise(order))
     told["first_sequence"] = first
-    told["first_s"] = arrived[0] if arrived else None
     Path(out).write_bytes(b"".join(kept[each][12:] for each in order))
     print(json.dumps(told), flush=True)
 

@@ -107,7 +107,10 @@ def test_one_box_of_each_kind_counts_every_frame(served: Served) -> None:
     excused = [(line["box"], line["item_id"]) for line in lines if line["type"] == "excused"]
     assert excused == [(name, served.page) for name in apps]
     assert len(rows) == 2 * len(load_all()) - len(apps) and all(row["ok"] for row in rows), rows
-    assert {row["frames"] for row in rows if row["lesson"] == served.video} == {served.frames}
+    frames = {row["box"]: row["frames"] for row in rows if row["lesson"] == served.video}
+    by_webrtc = frames.pop("whep_viewer")
+    assert set(frames.values()) == {served.frames}
+    assert served.frames / 2 < int(str(by_webrtc)) <= served.frames, "pictures of B kind are left out by WebRTC"
     ways = {row["box"]: row["transport"] for row in rows if row["lesson"] == served.page}
     old = {name for name, box in load_all().items() if box.era == "old" and name not in apps}
     assert {name for name, way in ways.items() if way.startswith("HTTP page gbk")} >= old - {"mag250"}

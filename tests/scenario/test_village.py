@@ -19,6 +19,7 @@ from yarl import URL
 
 from domain.records import AnswerRecord, FaultRecord, NeedRecord, SessionRecord, decode_body
 from edge_server.village.health import check_digit, is_code
+from edge_server.village.pages import FORMS_OF_ONE_MAX_COUNT
 from tests.pages_lab import LOOKS, Look, chromium, page_of
 from tests.served import Served, published, run, serve
 from tests.walking import fits, judged_by_axe, reach_all
@@ -256,3 +257,15 @@ async def test_what_an_old_box_plays_by_rtsp_counts_for_its_session(edge: Served
     one = (edge.edge / "derived").rglob("*.ts")
     length = max(file.stat().st_size for file in one)
     assert 0.8 * length < records[-1].delivered_bytes < 1.2 * length
+
+
+async def test_who_taps_without_end_is_told_to_wait(edge: Served, box: aiohttp.ClientSession) -> None:
+    await settle_in(box, "v-004")
+    before = len(spooled(edge, "need"))
+    answers = [
+        await at(box, "/study/need", about="lesson-wanted", words="x") for _ in range(FORMS_OF_ONE_MAX_COUNT + 5)
+    ]
+    refused = [status for status, _, _ in answers if status == 429]
+    assert len(refused) >= 5
+    assert len(spooled(edge, "need")) - before == len(answers) - len(refused)
+    assert (await at(box, "/study"))[0] == 200, "pages are shown all the same"
