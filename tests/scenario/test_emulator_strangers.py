@@ -98,6 +98,7 @@ async def test_a_pause_at_gst_rtsp_server_loses_no_picture(long_lesson: Path) ->
 
 
 @pytest.mark.stranger("gst-rtsp-server")
+@pytest.mark.timeout(60)
 async def test_a_seek_at_gst_rtsp_server_comes_out_where_it_should(long_lesson: Path) -> None:
     with _gst("h264", long_lesson) as port:
         url = f"rtsp://127.0.0.1:{port}/lesson"
