@@ -6,7 +6,7 @@ packages=(
   ffmpeg gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
   gstreamer1.0-libav gstreamer1.0-plugins-ugly gir1.2-gst-rtsp-server-1.0 python3-gi nginx-light openssl
   strace e2fsprogs iproute2 chromium fonts-noto-cjk kodi kodi-pvr-stalker xvfb pulseaudio
-  kodi-pvr-iptvsimple xmltv-util faketime mpv vlc-bin vlc-plugin-base multicat ntpsec-ntpdig
+  kodi-pvr-iptvsimple xmltv-util faketime systemd mpv vlc-bin vlc-plugin-base multicat ntpsec-ntpdig
 )
 hls_js=1.7.4 # what the browser tests play HLS with: out of its package, never into the repository
 hls_js_sha256=e4ab3d5d13f7cca9ef241d098f39686e19fd451831ba07dc9943482fd5ff75c7

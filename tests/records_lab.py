@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from central_platform.roster import Roster
@@ -38,14 +39,15 @@ def moment(at: datetime) -> str:
 
 
 def a_session(number: int, at: datetime = T0, **more: object) -> SessionRecord:
-    fields: dict[str, object] = {"head_count": 21, "effective_s": 2400.0, **more}
-    return SessionRecord(
+    made = SessionRecord(
         session=f"s{number}",
         item_id="1001",
         began_at=moment(at),
         ended_at=moment(at + timedelta(minutes=40)),
-        **fields,  # type: ignore[arg-type]
+        head_count=21,
+        effective_s=2400.0,
     )
+    return msgspec.structs.replace(made, **more)
 
 
 def a_fault(number: int, at: datetime = T0) -> FaultRecord:

@@ -126,6 +126,7 @@ def _old(dialect: Dialect, seeds: tuple[bytes, ...]) -> Door:
     logins = _logins()
 
     def take(data: bytes) -> None:
+        nonlocal logins
         request = request_of(data)
         now_s = next(seconds) * 0.01
         if now_s % 40 < 0.01:  # the session that the seeds name
@@ -133,10 +134,9 @@ def _old(dialect: Dialect, seeds: tuple[bytes, ...]) -> Door:
             challenge = fresh.issue("edu001@itv", REMOTE, now_s)
             made = authenticator(challenge.encrypt_token)
             login_all(fresh, made, now_s)
-            take.logins = fresh  # type: ignore[attr-defined]
-        check(dialect, request, PortalState(view, take.logins, RTSP, NOW, now_s, channels=CHANNELS))  # type: ignore[attr-defined]
+            logins = fresh
+        check(dialect, request, PortalState(view, logins, RTSP, NOW, now_s, channels=CHANNELS))
 
-    take.logins = logins  # type: ignore[attr-defined]
     return Door(dialect.name, seeds, take, (NoRequest,), REQUEST_BODY_MAX_BYTES)
 
 

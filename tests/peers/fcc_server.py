@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 import time
+from pathlib import Path
 
 BLOCK = 12
 EVERY_S = 0.002
@@ -59,8 +60,7 @@ def parity(tables: list[bytes], packets: list[bytes], first: int, number: int) -
 
 def main() -> None:
     face, path, group, port, fec_port = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), int(sys.argv[5])
-    with open(path, "rb") as file:  # noqa: PTH123
-        stream = file.read()
+    stream = Path(path).read_bytes()
     chunks = [stream[at : at + 1316] for at in range(0, len(stream) // 1316 * 1316, 1316)]
     begin = 65_400
     packets = [

@@ -75,7 +75,7 @@ def test_every_key_does_what_it_should_on_every_box(portal: str, tmp_path: Path)
             assert found[box, action]["verdict"] == "ok"
         assert found[box, "trick"]["verdict"] == ("ok" if box in WINDS else "no_key")
         assert found[box, "heartbeat"]["verdict"] == ("no_key" if box == "pc_progressive" else "ok")
-        (seek,) = found[box, "seek"]["pressed"]  # type: ignore[misc]
+        (seek,) = found[box, "seek"]["pressed"]
         assert seek["proof"] == "frame_code" and 5.0 <= seek["at_s"] <= 7.3
     assert found["zte_b860", "redirect"]["verdict"] == "not_asked"
     assert told[-1]["ok"] is True

@@ -14,7 +14,6 @@ from tests.walking import CLIPPED, reach_all
 from tests.web_lab import Lab, serving
 
 pytestmark = [pytest.mark.stranger("chromium"), pytest.mark.timeout(180)]
-SAME_AS_1280 = "640x530"
 PAGE_MAX_BYTES = 300_000
 BELOW = """() => Math.max(...[...document.querySelectorAll('.text *')].map(e => e.getBoundingClientRect().bottom)) -
   document.querySelector('.row').getBoundingClientRect().top"""
@@ -74,9 +73,7 @@ async def test_no_page_scrolls_sideways_clips_words_or_is_heavy(page: Page, lab:
         assert 0 < weight <= PAGE_MAX_BYTES, (name, weight)
 
 
-async def test_axe_finds_nothing_serious(page: Page, lab: Lab, look: Look) -> None:
-    if look.name == SAME_AS_1280:
-        pytest.skip("the same page as at 1280x720, which axe judges")
+async def test_axe_finds_nothing_serious(page: Page, lab: Lab) -> None:
     for name, path in {**PATHS, "full": PATHS["watch"]}.items():
         lab.full = name == "full"
         try:
