@@ -7,9 +7,7 @@ three is evidence: it is kept beside the first, and the edge's figures are unver
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from central_platform.intake.judge import Chain, Link, chain, doubts
+from runtime.transactions import Transactions
 from wire.records import Held, Line, RecordLineError, read_line, read_lines, to_bytes
 
 LEDGER_NAME = "intake.db"
@@ -103,19 +102,19 @@ class Ledger:
         Raises:
             OSError: the disk fails, or the file is no ledger.
         """
-        self._path, self._lock = root / LEDGER_NAME, threading.Lock()
+        self._path = root / LEDGER_NAME
         try:
             self._base = sqlite3.connect(self._path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
             self._base.execute("pragma journal_mode = wal")
             self._base.execute("pragma synchronous = full")
             self._base.executescript(_TABLES)
         except sqlite3.Error as error:
-            raise OSError(f"{self._path}: {error}") from error
+            raise self._as_disk(error) from error
+        self._turns = Transactions(self._base, self._as_disk)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._base.close()
+        self._turns.close()
 
     def take(self, raw: bytes, keys_of: KeysOf, *, now: datetime, road: str) -> Taken:
         """Take a delivery of lines; when this returns, what is said to be held is on the disk.
@@ -130,7 +129,7 @@ class Ledger:
         touched: dict[tuple[str, str], str] = {}
         unknown: dict[str, None] = {}
         keys: dict[str, Sequence[Ed25519PublicKey]] = {}
-        with self._writing():
+        with self._turns.writing():
             for each in read_lines(raw):
                 if isinstance(each, RecordLineError):
                     counts["unreadable"] += 1
@@ -159,7 +158,7 @@ class Ledger:
 
     def states(self) -> list[EdgeState]:
         """Return how the records of each edge stand, by name."""
-        with self._reading():
+        with self._turns.reading():
             kinds: dict[str, dict[str, int]] = {}
             for edge, kind, count in self._base.execute(
                 "select edge, kind, count(*) from record group by edge, kind order by edge, kind"
@@ -193,12 +192,12 @@ class Ledger:
 
     def refused(self) -> list[tuple[str, str, int, str]]:
         """Return what was not taken: edge as it called itself, why, how often, when last."""
-        with self._reading():
+        with self._turns.reading():
             return self._base.execute("select edge, why, count, last_at from refused order by edge, why").fetchall()
 
     def records(self, *, kind: str = "", edge: str = "", since: str = "") -> Iterator[Line]:
         """Yield what is held, by edge, store and number; ``since``: RFC 3339 UTC, by the edge's clock."""
-        with self._reading():
+        with self._turns.reading():
             rows = self._base.execute(
                 "select line from record where (? = '' or kind = ?) and (? = '' or edge = ?) and at >= ? "
                 "order by edge, store, seq",
@@ -271,26 +270,5 @@ class Ledger:
                 (edge, store, last),
             )
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                self._base.execute("begin immediate")
-                try:
-                    yield
-                except BaseException:
-                    self._base.execute("rollback")
-                    raise
-                self._base.execute("commit")
-            except sqlite3.Error as error:
-                if self._base.in_transaction:
-                    self._base.execute("rollback")
-                raise OSError(f"{self._path}: {error}") from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise OSError(f"{self._path}: {error}") from error
+    def _as_disk(self, error: sqlite3.Error) -> OSError:
+        return OSError(f"{self._path}: {error}")

@@ -7,9 +7,7 @@ survives the power. All methods block; a spool may be used from several threads.
 from __future__ import annotations
 
 import sqlite3
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +17,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from domain.records import DISPENSABLE, Body, Kind, decode_body, encode_body, kind_of
+from runtime.transactions import Transactions
 from wire.records import Held, Line, Record, read_line, to_bytes, write_line
 
 SPOOL_NAME = "records.db"
@@ -93,7 +92,6 @@ class Spool:
             OSError: the disk fails.
         """
         self._path, self._edge, self._key, self._new_id = root / SPOOL_NAME, edge, key, new_id
-        self._lock = threading.Lock()
         try:
             self._base = self._open()
         except sqlite3.DatabaseError as error:
@@ -101,11 +99,11 @@ class Spool:
                 raise OSError(f"{self._path}: {error}") from error
             self._put_aside(error)
             self._base = self._open()
+        self._turns = Transactions(self._base, _as_disk)
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._base.close()
+        self._turns.close()
 
     def append(self, body: Body, *, station: str, now: datetime, sure: bool) -> int:
         """Record something; it is on the disk when this returns. Returns its number.
@@ -116,7 +114,7 @@ class Spool:
             OSError: the disk fails.
         """
         kind, raw = kind_of(body), encode_body(body)
-        with self._writing():
+        with self._turns.writing():
             facts = self._facts()
             limit = DISPENSABLE_MAX_BYTES if kind in DISPENSABLE else SPOOL_MAX_BYTES
             if self._bytes() > limit:
@@ -151,7 +149,7 @@ class Spool:
         """Return lines that are not home, oldest first, of about so many bytes (one at least)."""
         lines: list[bytes] = []
         length = 0
-        with self._reading():
+        with self._turns.reading():
             for (line,) in self._base.execute("select line from record where home = 0 order by seq"):
                 if lines and length + len(line) > max_bytes:
                     break
@@ -162,7 +160,7 @@ class Spool:
     def arrived(self, held: Held) -> int:
         """Mark what the central platform holds; return how many came home by that."""
         changed = 0
-        with self._writing():
+        with self._turns.writing():
             if held.edge != self._edge or held.store != self._facts()["store"]:
                 return 0
             for first, last in held.spans:
@@ -174,13 +172,13 @@ class Spool:
 
     def send_again(self) -> int:
         """Forget that anything is home: all that is kept here is delivered once more. Returns how many."""
-        with self._writing():
+        with self._turns.writing():
             return self._base.execute("update record set home = 0 where home = 1").rowcount
 
     def forget(self, now: datetime) -> int:
         """Remove what is home and old; return how many."""
         removed = 0
-        with self._writing():
+        with self._turns.writing():
             for kind in [kind for (kind,) in self._base.execute("select distinct kind from record")]:
                 before = (now - KEPT.get(kind, KEPT_ELSE)).strftime(_AT)
                 removed += self._base.execute(
@@ -196,7 +194,7 @@ class Spool:
         marks = ",".join("?" * len(wanted))
         at = since.strftime(_AT)
         where, values = ("", []) if station is None else (" and station = ?", [station])
-        with self._reading():
+        with self._turns.reading():
             rows = self._base.execute(
                 f"select seq, kind, station, line, home from record where kind in ({marks}) and at >= ?{where} "
                 "order by seq desc limit ?",
@@ -209,7 +207,7 @@ class Spool:
 
     def state(self) -> SpoolState:
         """Return how it stands."""
-        with self._reading():
+        with self._turns.reading():
             facts = self._facts()
             waiting, oldest = self._base.execute("select count(*), min(at) from record where home = 0").fetchone()
             return SpoolState(
@@ -225,7 +223,7 @@ class Spool:
 
     def note_delivery(self, now: datetime, failure: str) -> None:
         """Keep how the last delivery ended; ``failure`` is empty when it was answered and nothing refused."""
-        with self._writing():
+        with self._turns.writing():
             if not failure:
                 self._put("home_at", now.strftime(_AT))
             self._put("failure", failure[:FAILURE_MAX_LETTERS])
@@ -259,30 +257,6 @@ class Spool:
         self._path.replace(aside)
         for suffix in ("-wal", "-shm"):
             self._path.with_name(SPOOL_NAME + suffix).unlink(missing_ok=True)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                self._base.execute("begin immediate")
-                try:
-                    yield
-                except BaseException:
-                    self._base.execute("rollback")
-                    raise
-                self._base.execute("commit")
-            except sqlite3.Error as error:
-                if self._base.in_transaction:
-                    self._base.execute("rollback")
-                raise _as_disk(error) from error
-
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        with self._lock:
-            try:
-                yield
-            except sqlite3.Error as error:
-                raise _as_disk(error) from error
 
     def _facts(self) -> dict[str, str]:
         return dict(self._base.execute("select name, value from fact"))
